@@ -110,7 +110,11 @@ impl ByHand {
         Ok(fs::rename(draft, directory.join("nginx.conf"))?)
     }
 
-    fn hup(&self) -> Result<()> {
+    /// Has nginx read its files again.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hup(&self) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.nginx_pid()?)?).context("nginx's process id")?;
         kill_process(pid, Signal::HUP).context("signal nginx")
     }

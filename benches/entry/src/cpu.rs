@@ -14,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
-use crate::http::{Load, request};
+use crate::http::{Load, Running, request};
 use crate::objects;
 use crate::stage::Stage;
 
@@ -65,20 +65,30 @@ async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figu
     };
     let by_hand = ByHand::start(nginx, text).await?;
     let sent = request("GET", "/steady/some/thing?of=interest", "");
-    let ours = Served { address: entry.http, master: entry.nginx_pid()?, requests: vec![sent.clone()] };
-    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, requests: vec![sent] };
+    let ours = Served::asked(entry.http, entry.nginx_pid()?, vec![sent.clone()]);
+    let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, vec![sent]);
     compare(stage, name, (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
-/// An nginx that serves, and the requests that it gets.
-#[derive(Debug)]
+/// An nginx that serves clients.
 pub struct Served {
-    /// Where.
-    pub address: SocketAddr,
     /// The process id of its master.
     pub master: u32,
-    /// The requests that it gets in turns.
-    pub requests: Vec<Vec<u8>>,
+    /// Starts its clients.
+    pub clients: Box<dyn Fn() -> Running>,
+}
+
+impl Served {
+    /// An nginx at an address, with its master, whose clients send these requests in turns, which are answered with 200.
+    pub fn asked(address: SocketAddr, master: u32, requests: Vec<Vec<u8>>) -> Self {
+        Self::answering(200, address, master, requests)
+    }
+
+    /// The same with another status.
+    pub fn answering(status: u16, address: SocketAddr, master: u32, requests: Vec<Vec<u8>>) -> Self {
+        let load = Load { address, clients: CLIENTS, requests, status, pause: Duration::ZERO };
+        Self { master, clients: Box::new(move || load.clone().start()) }
+    }
 }
 
 /// The processor time of a request of the first, beside that of the second, in turns.
@@ -110,9 +120,8 @@ pub async fn compare(
 }
 
 async fn turn(served: &Served, length: Duration) -> Result<Turn> {
-    let Served { address, master, requests } = served;
-    let (address, master, requests) = (*address, *master, requests.clone());
-    let running = Load { address, clients: CLIENTS, requests, pause: Duration::ZERO }.start();
+    let master = served.master;
+    let running = (served.clients)();
     sleep(WARM).await;
     let (began, cpu, answered) = (Instant::now(), workers_cpu(master)?, running.answered());
     sleep(length).await;
@@ -128,24 +137,42 @@ async fn turn(served: &Served, length: Duration) -> Result<Turn> {
     })
 }
 
-/// The processor time of the children of a process, in user and system mode.
+/// The processor time of the workers of a master, in user and system mode.
 fn workers_cpu(master: u32) -> Result<Duration> {
-    let mut ticks = 0;
-    let mut workers = 0;
+    let ticks = workers(master)?.into_iter().map(|pid| {
+        let stat = stat(pid).context("a worker has ended")?;
+        Ok(field(&stat, 14).unwrap_or(0) + field(&stat, 15).unwrap_or(0))
+    });
+    let ticks: u64 = ticks.sum::<Result<u64>>()?;
+    Ok(Duration::from_nanos(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()))
+}
+
+/// The process ids of the two workers of a master.
+///
+/// # Errors
+/// It has another number of them.
+pub fn workers(master: u32) -> Result<Vec<u32>> {
+    let mut workers = Vec::new();
     for entry in fs::read_dir("/proc")? {
-        let path = entry?.path().join("stat");
-        // Not a process, or one that has ended since.
-        let Ok(stat) = fs::read_to_string(&path) else { continue };
-        let Some((_, rest)) = stat.rsplit_once(") ") else { continue };
-        // The third field of proc_pid_stat(5) is the first here.
-        let field = |number: usize| rest.split(' ').nth(number - 3).and_then(|field| field.parse::<u64>().ok());
-        if field(4) == Some(u64::from(master)) {
-            workers += 1;
-            ticks += field(14).unwrap_or(0) + field(15).unwrap_or(0);
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One may have ended since.
+        if stat(pid).is_some_and(|stat| field(&stat, 4) == Some(u64::from(master))) {
+            workers.push(pid);
         }
     }
-    ensure!(workers == 2, "nginx has {workers} workers, not 2");
-    Ok(Duration::from_nanos(ticks * 1_000_000_000 / rustix::param::clock_ticks_per_second()))
+    ensure!(workers.len() == 2, "nginx has {} workers, not 2", workers.len());
+    Ok(workers)
+}
+
+/// What the kernel tells of a process, behind its name: `proc_pid_stat(5)`.
+fn stat(pid: u32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    text.rsplit_once(") ").map(|(_, rest)| rest.to_owned())
+}
+
+/// A field by its number on that page, of which the third is the first here.
+fn field(stat: &str, number: usize) -> Option<u64> {
+    stat.split(' ').nth(number - 3)?.parse().ok()
 }
 
 /// What a person adds to a configuration.

@@ -73,7 +73,7 @@ async fn under_load(
     change: impl Fn(usize) -> Result<()>,
 ) -> Result<Traffic> {
     let requests = vec![request("GET", "/steady/a", "")];
-    let running = Load { address, clients: CLIENTS, requests, pause: PAUSE }.start();
+    let running = Load { address, clients: CLIENTS, requests, status: 200, pause: PAUSE }.start();
     let began = Instant::now();
     for number in 0..changes {
         sleep_until((began + EVERY * u32::try_from(number)?).into()).await;

@@ -74,12 +74,7 @@ impl Entry {
             Ok(command)
         })?;
         let entry = Self { process, http, admin };
-        let began = Instant::now();
-        while !http::get(admin, "/readyz").await.is_ok_and(|(status, _)| status == 200) {
-            ensure!(entry.process.runs(), "sparrow-entry has ended; it said:\n{}", entry.process.said());
-            ensure!(began.elapsed() < READY, "sparrow-entry is not ready; it said:\n{}", entry.process.said());
-            sleep(Duration::from_millis(20)).await;
-        }
+        until_ready(&entry.process, admin, Duration::from_millis(20)).await?;
         Ok(entry)
     }
 
@@ -106,12 +101,17 @@ impl Entry {
         pid_in(&self.runtime().join("nginx.pid"))
     }
 
+    /// The directory of the configuration that is live.
+    pub fn live_directory(&self) -> PathBuf {
+        self.process.directory().join("volume/live")
+    }
+
     /// The configuration that is live.
     ///
     /// # Errors
     /// None is.
     pub fn live(&self) -> Result<String> {
-        let path = self.process.directory().join("volume/live/nginx.conf");
+        let path = self.live_directory().join("nginx.conf");
         std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
@@ -120,10 +120,7 @@ impl Entry {
     /// # Errors
     /// There is no such metric.
     pub async fn metric(&self, name: &str) -> Result<f64> {
-        let (status, text) = http::get(self.admin, "/metrics").await?;
-        ensure!(status == 200, "/metrics: {status}");
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(value.with_context(|| format!("no metric {name}"))?.trim().parse()?)
+        metric(self.admin, name).await
     }
 
     /// Reloads so far.
@@ -150,6 +147,31 @@ impl Entry {
         }
         Ok(())
     }
+}
+
+/// Waits until a process is ready, with so long between two looks.
+///
+/// # Errors
+/// It ends, or is not ready in two minutes; what it said is in the error.
+pub async fn until_ready(process: &Guarded, admin: SocketAddr, look: Duration) -> Result<()> {
+    let began = Instant::now();
+    while !http::get(admin, "/readyz").await.is_ok_and(|(status, _)| status == 200) {
+        ensure!(process.runs(), "sparrow-entry has ended; it said:\n{}", process.said());
+        ensure!(began.elapsed() < READY, "sparrow-entry is not ready; it said:\n{}", process.said());
+        sleep(look).await;
+    }
+    Ok(())
+}
+
+/// A metric without labels of what is administered at an address.
+///
+/// # Errors
+/// There is no such metric.
+pub async fn metric(admin: SocketAddr, name: &str) -> Result<f64> {
+    let (status, text) = http::get(admin, "/metrics").await?;
+    ensure!(status == 200, "/metrics: {status}");
+    let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    Ok(value.with_context(|| format!("no metric {name}"))?.trim().parse()?)
 }
 
 /// The process id in a file.

@@ -1,5 +1,6 @@
 //! The clients. None of them sends a request twice.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,7 +97,7 @@ pub async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
         let answer = connection.exchange(request.as_bytes()).await?;
         Ok((answer.status, String::from_utf8_lossy(answer.body).into_owned()))
     };
-    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    in_time(work).await
 }
 
 /// What a client sends.
@@ -106,7 +107,7 @@ pub fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
 }
 
 /// Clients that each keep a connection and send one request after the other.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Load {
     /// Where.
     pub address: SocketAddr,
@@ -114,6 +115,8 @@ pub struct Load {
     pub clients: usize,
     /// What, in turns; each client begins with another.
     pub requests: Vec<Vec<u8>>,
+    /// The status of a whole answer.
+    pub status: u16,
     /// The longest pause between an answer and the next request; it differs from request to request. Zero for none.
     pub pause: Duration,
 }
@@ -123,7 +126,7 @@ pub struct Load {
 pub struct Traffic {
     /// Requests.
     pub sent: u64,
-    /// Those without a whole answer of status 200.
+    /// Those without a whole answer of the status that they should have.
     pub lost: u64,
     /// Why the first was lost.
     pub why: Option<String>,
@@ -135,27 +138,66 @@ pub struct Traffic {
 #[derive(Debug)]
 pub struct Running {
     tasks: JoinSet<Traffic>,
-    end: Arc<AtomicBool>,
-    answered: Arc<AtomicU64>,
+    work: Arc<Work>,
+}
+
+/// What clients share while they work.
+#[derive(Debug, Default)]
+pub struct Work {
+    end: AtomicBool,
+    answered: AtomicU64,
+}
+
+impl Work {
+    /// Whether clients are to end.
+    pub fn ends(&self) -> bool {
+        self.end.load(Ordering::Relaxed)
+    }
+
+    /// Notes in what a client did whether it had its answer, which it began to wait for then.
+    pub async fn note<T>(&self, traffic: &mut Traffic, began: Instant, answer: io::Result<T>) -> Option<T> {
+        traffic.sent += 1;
+        match answer {
+            Ok(answer) => {
+                traffic.times.push(began.elapsed());
+                self.answered.fetch_add(1, Ordering::Relaxed);
+                Some(answer)
+            }
+            Err(error) => {
+                traffic.lost += 1;
+                traffic.why.get_or_insert_with(|| error.to_string());
+                // Where nobody listens, no client asks in a tight loop.
+                sleep(Duration::from_millis(1)).await;
+                None
+            }
+        }
+    }
 }
 
 impl Load {
     /// Starts the clients.
     pub fn start(self) -> Running {
-        let mut running = Running { tasks: JoinSet::new(), end: Arc::default(), answered: Arc::default() };
         let load = Arc::new(self);
-        for number in 0..load.clients {
-            let (end, answered) = (Arc::clone(&running.end), Arc::clone(&running.answered));
-            running.tasks.spawn(client(Arc::clone(&load), number, end, answered));
-        }
-        running
+        Running::start(load.clients, |number, work| client(Arc::clone(&load), number, work))
     }
 }
 
 impl Running {
+    /// Starts so many clients, each by its number.
+    pub fn start<F>(clients: usize, client: impl Fn(usize, Arc<Work>) -> F) -> Self
+    where
+        F: Future<Output = Traffic> + Send + 'static,
+    {
+        let mut running = Self { tasks: JoinSet::new(), work: Arc::default() };
+        for number in 0..clients {
+            running.tasks.spawn(client(number, Arc::clone(&running.work)));
+        }
+        running
+    }
+
     /// How many requests were answered so far.
     pub fn answered(&self) -> u64 {
-        self.answered.load(Ordering::Relaxed)
+        self.work.answered.load(Ordering::Relaxed)
     }
 
     /// Ends the clients after the answer that each waits for.
@@ -163,7 +205,7 @@ impl Running {
     /// # Errors
     /// A client does not end.
     pub async fn stop(self) -> Result<Traffic> {
-        self.end.store(true, Ordering::Relaxed);
+        self.work.end.store(true, Ordering::Relaxed);
         let all = timeout(PATIENCE * 2, self.tasks.join_all()).await.context("the clients do not end")?;
         Ok(all.into_iter().fold(Traffic::default(), |mut all, one| {
             all.sent += one.sent;
@@ -175,31 +217,15 @@ impl Running {
     }
 }
 
-async fn client(load: Arc<Load>, number: usize, end: Arc<AtomicBool>, answered: Arc<AtomicU64>) -> Traffic {
+async fn client(load: Arc<Load>, number: usize, work: Arc<Work>) -> Traffic {
     let mut traffic = Traffic::default();
     let mut kept: Option<Connection> = None;
     let mut requests = load.requests.iter().cycle().skip(number % load.requests.len());
-    while !end.load(Ordering::Relaxed) {
+    while !work.ends() {
         let Some(request) = requests.next() else { break };
-        traffic.sent += 1;
         let began = Instant::now();
-        match timeout(PATIENCE, once(load.address, kept.take(), request)).await {
-            Ok(Ok(connection)) => {
-                kept = connection;
-                traffic.times.push(began.elapsed());
-                answered.fetch_add(1, Ordering::Relaxed);
-            }
-            failed => {
-                traffic.lost += 1;
-                let why = failed.map_or_else(
-                    |late| late.to_string(),
-                    |error| error.err().map_or_else(String::new, |e| e.to_string()),
-                );
-                traffic.why.get_or_insert(why);
-                // Where nobody listens, no client asks in a tight loop.
-                sleep(Duration::from_millis(1)).await;
-            }
-        }
+        let answer = in_time(once(&load, kept.take(), request)).await;
+        kept = work.note(&mut traffic, began, answer).await.flatten();
         if !load.pause.is_zero() {
             let turn = (traffic.sent * 7 + number as u64 * 13) % 20;
             sleep(load.pause.mul_f64(f64::from(u32::try_from(turn).unwrap_or(0)) / 19.0)).await;
@@ -208,14 +234,22 @@ async fn client(load: Arc<Load>, number: usize, end: Arc<AtomicBool>, answered: 
     traffic
 }
 
+/// What comes of an exchange, which may not take for ever.
+///
+/// # Errors
+/// It takes too long, or its own.
+pub async fn in_time<T>(exchange: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    timeout(PATIENCE, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
 /// One request and its answer. The connection, if it stays open.
-async fn once(address: SocketAddr, kept: Option<Connection>, request: &[u8]) -> io::Result<Option<Connection>> {
+async fn once(load: &Load, kept: Option<Connection>, request: &[u8]) -> io::Result<Option<Connection>> {
     let mut connection = match kept {
         Some(connection) => connection,
-        None => Connection::open(address).await?,
+        None => Connection::open(load.address).await?,
     };
     let answer = connection.exchange(request).await?;
-    if answer.status != 200 {
+    if answer.status != load.status {
         return Err(wrong(&format!("answered {}", answer.status)));
     }
     Ok(answer.keep.then_some(connection))
@@ -228,7 +262,7 @@ mod tests {
 
     fn load(address: SocketAddr) -> Load {
         let requests = vec![request("GET", "/a", ""), request("POST", "/a", "body")];
-        Load { address, clients: 4, requests, pause: Duration::ZERO }
+        Load { address, clients: 4, requests, status: 200, pause: Duration::ZERO }
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@ mod entry;
 mod guard;
 mod http;
 mod many;
+mod memory;
 mod objects;
 mod policies;
 mod reloads;
@@ -52,7 +53,7 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 11] = [
+const GROUPS: [Group<Stage>; 12] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
@@ -63,6 +64,7 @@ const GROUPS: [Group<Stage>; 11] = [
     ("cpu", cpu::cpu),
     ("requests", requests::requests),
     ("policies", policies::policies),
+    ("memory", memory::memory),
     ("many", many::many),
 ];
 

@@ -89,20 +89,39 @@ pub fn write_others(directory: &Path, count: u16) -> Result<()> {
 /// # Errors
 /// The directory cannot be written to.
 pub fn write_hosts(directory: &Path, count: u16, backend: SocketAddr) -> Result<()> {
+    let other = || service("other", Some(&backend.ip().to_string()), backend.port());
+    write_ingresses(
+        directory,
+        count,
+        |_| vec![other()],
+        |number| to_port(ingress(&host(number), "other"), backend.port()),
+    )
+}
+
+/// The name of an Ingress of many, and the first label of its host.
+fn host(number: u16) -> String {
+    format!("host-{number}")
+}
+
+/// An Ingress that leads to another port.
+fn to_port(mut ingress: Value, port: u16) -> Value {
+    ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"]["number"] = port.into();
+    ingress
+}
+
+/// Writes their class, and many Ingresses, a thousand of a namespace in each file, with the Services to which these lead.
+fn write_ingresses(
+    directory: &Path,
+    count: u16,
+    services: impl Fn(&[u16]) -> Vec<Value>,
+    ingress: impl Fn(u16) -> Value,
+) -> Result<()> {
     write(directory, "class", &class())?;
     for (file, numbers) in (0..count).collect::<Vec<_>>().chunks(1000).enumerate() {
-        let named = |mut object: Value| {
-            object["metadata"]["namespace"] = format!("others-{file}").into();
-            object
-        };
-        let of_backend = |mut ingress: Value| {
-            ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"]["number"] =
-                backend.port().into();
-            ingress
-        };
-        let ingresses = numbers.iter().map(|number| named(of_backend(ingress(&format!("host-{number}"), "other"))));
-        let service = named(service("other", Some(&backend.ip().to_string()), backend.port()));
-        let items: Vec<_> = ingresses.chain([service]).collect();
+        let mut items: Vec<_> = numbers.iter().map(|number| ingress(*number)).chain(services(numbers)).collect();
+        for item in &mut items {
+            item["metadata"]["namespace"] = format!("others-{file}").into();
+        }
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
         write(directory, &format!("others-{file}"), &list)?;
     }

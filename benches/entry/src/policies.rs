@@ -184,8 +184,8 @@ async fn measure(stage: &Stage, compared: &Compared) -> Result<Figure> {
     };
     let by_hand = ByHand::start(nginx, text).await?;
     let sent = request(compared.headers);
-    let ours = Served { address: entry.http, master: entry.nginx_pid()?, requests: vec![sent.clone()] };
-    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, requests: vec![sent] };
+    let ours = Served::asked(entry.http, entry.nginx_pid()?, vec![sent.clone()]);
+    let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, vec![sent]);
     compare(stage, compared.figure, (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
@@ -215,13 +215,12 @@ async fn measure_passwords(stage: &Stage) -> Result<Figure> {
         format!("GET /steady/some/thing HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes()
     };
     let master = entry.nginx_pid()?;
-    let served = |request| Served { address: entry.http, master, requests: vec![request] };
-    let closed = served(request("closed", &format!("Authorization: Basic {USER_99}\r\n")));
-    let open = served(request("open", ""));
-    for (request, status) in [(&request("closed", ""), 401), (&closed.requests[0], 200), (&open.requests[0], 200)] {
+    let (closed, open) = (request("closed", &format!("Authorization: Basic {USER_99}\r\n")), request("open", ""));
+    for (request, status) in [(&request("closed", ""), 401), (&closed, 200), (&open, 200)] {
         let answered = Connection::open(entry.http).await?.exchange(request).await?.status;
         ensure!(answered == status, "{} is answered {answered}", String::from_utf8_lossy(request));
     }
+    let [closed, open] = [closed, open].map(|request| Served::asked(entry.http, master, vec![request]));
     compare(stage, "cpu-password", (&closed, &open), (LIMIT_OF_PASSWORDS, "without")).await
 }
 

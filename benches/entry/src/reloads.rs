@@ -101,7 +101,7 @@ fn websockets_figure(name: &'static str, told: &Told, leaving: Duration) -> Resu
 
 fn load(address: std::net::SocketAddr) -> Load {
     let requests = vec![request("GET", "/steady/a", ""), request("POST", "/steady/a", "0123456789abcdef")];
-    Load { address, clients: CLIENTS, requests, pause: PAUSE }
+    Load { address, clients: CLIENTS, requests, status: 200, pause: PAUSE }
 }
 
 fn enough(traffic: Traffic, reloads: u64) -> Result<Traffic> {

@@ -4,7 +4,6 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::Figure;
@@ -20,7 +19,6 @@ use crate::guard::Guarded;
 use crate::http::Connection;
 use crate::objects;
 use crate::stage::Stage;
-use crate::table::BOUNDS;
 
 /// How many more instructions a request may take.
 const INSTRUCTIONS: f64 = 1.12;
@@ -29,7 +27,7 @@ const ROUTES: u16 = 5000;
 /// Requests of each client before those that are counted: each worker has looked each route up then.
 const WARM: usize = 200;
 /// The body of an answer, in bytes.
-const BODY: usize = 1024;
+pub const BODY: usize = 1024;
 
 /// Processor time and instructions of a request.
 ///
@@ -40,9 +38,7 @@ pub fn requests(stage: &Stage) -> Result<Vec<Figure>> {
         let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
         let directory = stage.directory()?;
         objects::write_hosts(directory.path(), ROUTES, backend.address)?;
-        let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
-        let entry = stage.run([&source[..], &BOUNDS.map(str::to_owned)].concat(), &stage.debian).await?;
-        ensure!(entry.live()?.contains("sparrow_route"), "nginx does not route by a table");
+        let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
         let said = Command::new(&stage.debian).arg("-V").output().context("run nginx -V")?;
         let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
         let location = Treatment::default();
@@ -52,20 +48,20 @@ pub fn requests(stage: &Stage) -> Result<Vec<Figure>> {
     })
 }
 
-/// A request for each host.
-fn every_request() -> Vec<Vec<u8>> {
+/// A request for each of so many hosts.
+pub fn every_request(hosts: u16) -> Vec<Vec<u8>> {
     let request = |number: u16| {
         // Neighbours are far apart.
-        let host = u32::from(number) * 7919 % u32::from(ROUTES);
+        let host = u32::from(number) * 7919 % u32::from(hosts);
         format!("GET /steady/some/thing?of=interest HTTP/1.1\r\nHost: host-{host}.example.com\r\nAccept: */*\r\n\r\n")
     };
-    (0..ROUTES).map(|number| request(number).into_bytes()).collect()
+    (0..hosts).map(|number| request(number).into_bytes()).collect()
 }
 
 async fn cpu(stage: &Stage, entry: &Entry, by_hand: impl FnOnce(SocketAddr, &Path) -> String) -> Result<Figure> {
     let by_hand = ByHand::start(&stage.debian, by_hand).await?;
-    let ours = Served { address: entry.http, master: entry.nginx_pid()?, requests: every_request() };
-    let theirs = Served { address: by_hand.http, master: by_hand.nginx_pid()?, requests: every_request() };
+    let ours = Served::asked(entry.http, entry.nginx_pid()?, every_request(ROUTES));
+    let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, every_request(ROUTES));
     compare(stage, "cpu-table", (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
@@ -119,8 +115,7 @@ async fn count(stage: &Stage, text: impl Fn(SocketAddr, &Path) -> String, each: 
         Ok(valgrind.into_iter().chain(nginx).chain(alone).collect())
     })?;
     serves(&process, address).await?;
-    let requests = Arc::new(every_request());
-    try_join_all((0..CLIENTS).map(|number| client(address, number, each, Arc::clone(&requests)))).await?;
+    ask(address, CLIENTS, each, &every_request(ROUTES)).await?;
     // It writes what it counted when it ends.
     drop(process);
     let told = fs::read_to_string(&counted).context("valgrind has not told what it counted")?;
@@ -128,11 +123,21 @@ async fn count(stage: &Stage, text: impl Fn(SocketAddr, &Path) -> String, each: 
     Ok(total.context("valgrind tells no sum")?.trim().parse()?)
 }
 
-async fn client(address: SocketAddr, number: usize, each: usize, requests: Arc<Vec<Vec<u8>>>) -> Result<()> {
-    let mut connection = Connection::open(address).await?;
-    for request in requests.iter().cycle().skip(number * requests.len() / CLIENTS).take(each) {
-        let answer = connection.exchange(request).await?;
-        ensure!(answer.status == 200 && answer.keep && answer.body.len() == BODY, "{answer:?}");
-    }
-    Ok(())
+/// Clients that send so many of the requests each, every one on a connection that it keeps.
+///
+/// # Errors
+/// An answer is wrong.
+pub async fn ask(address: SocketAddr, clients: usize, each: usize, requests: &[Vec<u8>]) -> Result<()> {
+    let client = async |number: usize| {
+        let mut connection = Connection::open(address).await?;
+        for request in requests.iter().cycle().skip(number * requests.len() / clients).take(each) {
+            let answer = connection.exchange(request).await?;
+            ensure!(answer.status == 200 && answer.body.len() == BODY, "{answer:?}");
+            if !answer.keep {
+                connection = Connection::open(address).await?;
+            }
+        }
+        Ok(())
+    };
+    try_join_all((0..clients).map(client)).await.map(drop)
 }

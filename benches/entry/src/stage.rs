@@ -1,7 +1,8 @@
 //! What the groups measure with.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use anyhow::{Context as _, Result, anyhow};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
@@ -25,7 +26,19 @@ const SERVICES: &str = "127.64.0.0/16";
 pub const SETTLED_PROBE: &str = "127.64.0.201";
 pub const STORM_PROBE: &str = "127.64.0.202";
 pub const TABLE_PROBE: &str = "127.64.0.205";
+pub const MANY_PROBE: &str = "127.64.0.206";
 pub const TRAEFIK_PROBES: [&str; 2] = ["127.64.0.203", "127.64.0.204"];
+/// More than the bounds allow unasked.
+const BOUNDS: [&str; 8] = [
+    "--max-hosts=100000",
+    "--max-hosts-per-namespace=100000",
+    "--max-rules=200000",
+    "--max-rules-per-namespace=200000",
+    "--max-patterns=100000",
+    "--max-patterns-per-namespace=100000",
+    "--max-certificates=100000",
+    "--max-certificates-per-namespace=100000",
+];
 /// How many objects are created at a time.
 const AT_A_TIME: usize = 16;
 
@@ -44,6 +57,8 @@ pub struct Stage {
     // Holds the directories of all groups, so that none is left however this process ends.
     scratch: Guarded,
     server: OnceLock<Result<Server, String>>,
+    /// The namespaces whose objects were created.
+    filled: Mutex<BTreeSet<&'static str>>,
 }
 
 struct Server(ApiServer);
@@ -63,7 +78,7 @@ impl Stage {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let (newest, debian) = (testbed::nginx::newest(), testbed::nginx::debian());
         let scratch = Guarded::start(|_| Ok(vec!["sleep".to_owned(), "infinity".to_owned()]))?;
-        Ok(Self { runtime, binary, newest, debian, quick, scratch, server: OnceLock::new() })
+        Ok(Self { runtime, binary, newest, debian, quick, scratch, server: OnceLock::new(), filled: Mutex::default() })
     }
 
     /// The first; the second when it has to be quick.
@@ -71,12 +86,14 @@ impl Stage {
         if self.quick { quick } else { full }
     }
 
-    /// The module of nginx, which is built beside `sparrow-entry`.
+    /// The module of nginx: `SPARROW_NGINX_MODULE`, which `scripts/build-nginx` has built for another one, else the one that is built
+    /// beside `sparrow-entry`.
     ///
     /// # Errors
     /// It is not there.
     pub fn module(&self) -> Result<PathBuf> {
-        let module = self.binary.with_file_name("libngx_http_sparrow_module.so");
+        let set = std::env::var_os("SPARROW_NGINX_MODULE").filter(|value| !value.is_empty());
+        let module = set.map_or_else(|| self.binary.with_file_name("libngx_http_sparrow_module.so"), PathBuf::from);
         anyhow::ensure!(module.exists(), "{} is missing: cargo build --release -p nginx-module", module.display());
         Ok(module)
     }
@@ -115,6 +132,11 @@ impl Stage {
         Ok(entry_kube::client(Some(server.admin_kubeconfig())).await?)
     }
 
+    /// Whether the objects of a namespace are still to be created, by who asks.
+    pub fn is_to_fill(&self, namespace: &'static str) -> bool {
+        self.filled.lock().unwrap_or_else(PoisonError::into_inner).insert(namespace)
+    }
+
     /// The arguments of an entry that follows a namespace of the API server.
     ///
     /// # Errors
@@ -131,6 +153,32 @@ impl Stage {
     /// As [`Entry::start`].
     pub async fn run_from(&self, directory: &Path, nginx: &Path) -> Result<Entry> {
         self.run(vec![flag("from", directory)], nginx).await
+    }
+
+    /// Starts `sparrow-entry run` with Debian's nginx, with many objects of a source: with the module, by which nginx finds routes in
+    /// a table, or without.
+    ///
+    /// # Errors
+    /// As [`Entry::start`], and the module is not there or not used.
+    pub async fn run_many(&self, source: &[String], with_module: bool) -> Result<Entry> {
+        let entry = self.run(self.many_flags(source, with_module)?, &self.debian).await?;
+        anyhow::ensure!(
+            entry.live()?.contains("sparrow_table ") == with_module,
+            "nginx does not route as it is asked to"
+        );
+        Ok(entry)
+    }
+
+    /// A source, with bounds that allow many objects, and the module or not.
+    ///
+    /// # Errors
+    /// The module is not there.
+    pub fn many_flags(&self, source: &[String], with_module: bool) -> Result<Vec<String>> {
+        let mut flags = [source, &BOUNDS.map(str::to_owned)].concat();
+        if with_module {
+            flags.push(flag("nginx-module", self.module()?));
+        }
+        Ok(flags)
     }
 
     /// Starts `sparrow-entry run`.

@@ -28,13 +28,6 @@ const REST: Duration = Duration::from_millis(50);
 const NAMESPACE: &str = "table";
 /// Where nobody listens.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65, 0, 1)), 80);
-/// More than the bounds allow unasked.
-pub const BOUNDS: [&str; 4] = [
-    "--max-hosts=100000",
-    "--max-hosts-per-namespace=100000",
-    "--max-rules=200000",
-    "--max-rules-per-namespace=200000",
-];
 
 /// Changes of a manifest with few, many and very many routes present, and of a Service in the API server.
 ///
@@ -52,9 +45,7 @@ pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
 
 /// An entry whose nginx routes by a table, and one with all routes in a file.
 async fn both(stage: &Stage, source: &[String]) -> Result<[Entry; 2]> {
-    let source = [source, &BOUNDS.map(str::to_owned)].concat();
-    let with_module = [&source[..], &[flag("nginx-module", stage.module()?)]].concat();
-    Ok([stage.run(with_module, &stage.debian).await?, stage.run(source, &stage.debian).await?])
+    Ok([stage.run_many(source, true).await?, stage.run_many(source, false).await?])
 }
 
 async fn from_directory(stage: &Stage, others: u16, names: [&'static str; 2]) -> Result<(Vec<Figure>, Samples)> {
@@ -168,9 +159,7 @@ async fn changes_of_file(
     objects::write_hosts(directory.path(), others, NOBODY)?;
     let name = first["metadata"]["name"].as_str().unwrap_or_default();
     objects::write(directory.path(), name, first)?;
-    let source = [flag("from", directory.path()), flag("nginx-module", stage.module()?)];
-    let source = [&source[..], &BOUNDS.map(str::to_owned)].concat();
-    let entry = stage.run(source, &stage.debian).await?;
+    let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
     let mut times = Vec::new();
     for number in 0..stage.either(40, 8) {
         let (from, to) = (number % 2, 1 - number % 2);

@@ -215,7 +215,8 @@ pub fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(Duration, T)> {
 /// Figures that are measured together: their name, and how they are measured on what the bench has started.
 pub type Group<Stage> = (&'static str, fn(&Stage) -> Result<Vec<Figure>>);
 
-/// Measures the groups of these names, all if there are none, and prints each figure at once; whether all are reached.
+/// Measures the groups of these names, all if there are none, and prints the figures of each at once, and how long it took; whether all
+/// are reached.
 ///
 /// # Errors
 /// A group could not be measured.
@@ -225,10 +226,12 @@ pub fn measure<Stage>(groups: &[Group<Stage>], only: &[String], stage: &Stage) -
         if !only.is_empty() && !only.iter().any(|only| only == name) {
             continue;
         }
-        for figure in group(stage).with_context(|| format!("measure {name}"))? {
+        let (took, figures) = timed(|| group(stage).with_context(|| format!("measure {name}")))?;
+        for figure in figures {
             println!("{figure}");
             reached &= figure.reached();
         }
+        println!("# {name} took {}", time(took));
     }
     Ok(reached)
 }
