@@ -20,6 +20,7 @@ mod stage;
 mod storm;
 mod table;
 mod traefik;
+mod watch;
 mod websockets;
 
 use std::path::PathBuf;

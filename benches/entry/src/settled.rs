@@ -1,6 +1,7 @@
 //! From a change to the last old answer.
 
 use std::future::Future;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -60,16 +61,44 @@ impl Seen {
 /// The change fails, an answer is neither old nor new, or old answers do not end.
 pub async fn settle(
     address: SocketAddr,
+    names: [&'static str; 2],
+    change: impl Future<Output = Result<Instant>>,
+) -> Result<Duration> {
+    settle_by(Probe(address), names, change).await
+}
+
+/// What looks on a new connection.
+pub trait Look: Clone + Send + Sync + 'static {
+    /// The status and the answer.
+    fn look(&self) -> impl Future<Output = io::Result<(u16, String)>> + Send;
+}
+
+/// Asks for the Service `probe` at an address.
+#[derive(Debug, Clone, Copy)]
+pub struct Probe(pub SocketAddr);
+
+impl Look for Probe {
+    async fn look(&self) -> io::Result<(u16, String)> {
+        http::get(self.0, "/probe/").await
+    }
+}
+
+/// [`settle`] by another look.
+///
+/// # Errors
+/// As [`settle`].
+pub async fn settle_by(
+    look: impl Look,
     [old, new]: [&'static str; 2],
     change: impl Future<Output = Result<Instant>>,
 ) -> Result<Duration> {
     let seen = Arc::new(Mutex::new(Seen::default()));
     let mut lookers = JoinSet::new();
     for _ in 0..LOOKERS {
-        let seen = Arc::clone(&seen);
+        let (seen, look) = (Arc::clone(&seen), look.clone());
         lookers.spawn(async move {
             loop {
-                let answer = http::get(address, "/probe/").await;
+                let answer = look.look().await;
                 let now = Instant::now();
                 seen.lock().unwrap_or_else(PoisonError::into_inner).note(answer, [old, new], now);
                 sleep(LOOK).await;
@@ -182,68 +211,97 @@ async fn both(
         by_hand.change(&files[to])?;
         Ok(began)
     };
-    let turns = take_turns(stage, [entry.http, by_hand.http], REST, change, change_by_hand).await?;
-    Ok(figures(names, &turns.medians, turns.times, Some(LIMIT), "by hand"))
+    let parts = [(Probe(entry.http), 1), (Probe(by_hand.http), 1)];
+    let turns = take_turns(stage, &parts, REST, async |part, to| match part {
+        0 => change(to).await,
+        _ => change_by_hand(to).await,
+    });
+    let [ours, theirs] = &turns.await?[..] else { bail!("not both were measured") };
+    Ok(figures(names, (ours, theirs), Limit::AtMost(LIMIT), "by hand"))
 }
 
-/// How long changes took to settle, of the service and by hand.
+/// How long changes of one part took to settle.
+#[derive(Debug, Default)]
 pub struct Turns {
     /// The medians of batches.
-    pub medians: Vec<(Duration, Duration)>,
+    pub medians: Vec<Duration>,
     /// All of them.
-    pub times: [Vec<Duration>; 2],
+    pub times: Vec<Duration>,
 }
 
-/// Changes to and fro, in turns with the same by hand, at these addresses; both are at the first backend.
+/// Changes to and fro of several parts, in turns. Each has its look, and takes part in every turn or in each second one. All are at the
+/// first backend; `change` leads one of them, by its number, to one of its backends.
 ///
 /// # Errors
 /// A change fails, or does not settle.
-pub async fn take_turns(
+pub async fn take_turns<L: Look>(
     stage: &Stage,
-    [ours, theirs]: [SocketAddr; 2],
+    parts: &[(L, usize)],
     rest: Duration,
-    change: impl AsyncFn(usize) -> Result<Instant>,
-    change_by_hand: impl AsyncFn(usize) -> Result<Instant>,
-) -> Result<Turns> {
-    let (batches, each) = stage.either((5, 20), (3, 4));
-    let mut turns = Turns { medians: Vec::new(), times: Default::default() };
+    change: impl AsyncFn(usize, usize) -> Result<Instant>,
+) -> Result<Vec<Turns>> {
+    let (batches, turns) = stage.either((5, 20), (3, 4));
+    let mut all: Vec<Turns> = parts.iter().map(|_| Turns::default()).collect();
     for _ in 0..batches {
-        let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
-        for number in 0..each {
-            let (from, to) = (number % 2, 1 - number % 2);
-            our_batch.push(settle(ours, answers(from), change(to)).await?);
-            sleep(rest).await;
-            their_batch.push(settle(theirs, answers(from), change_by_hand(to)).await?);
-            sleep(rest).await;
+        let mut batch = vec![Vec::new(); parts.len()];
+        for turn in 1..=turns {
+            for (part, (look, _)) in parts.iter().enumerate().filter(|(_, (_, every))| turn % every == 0) {
+                let made: &mut Vec<Duration> = &mut batch[part];
+                let (from, to) = (made.len() % 2, 1 - made.len() % 2);
+                made.push(settle_by(look.clone(), answers(from), change(part, to)).await?);
+                sleep(rest).await;
+            }
         }
-        turns.times[0].extend_from_slice(&our_batch);
-        turns.times[1].extend_from_slice(&their_batch);
-        turns.medians.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
+        for (turns, times) in all.iter_mut().zip(batch) {
+            turns.times.extend_from_slice(&times);
+            turns.medians.push(Samples::new(times).median());
+        }
     }
-    Ok(turns)
+    Ok(all)
+}
+
+/// What two figures must reach.
+#[derive(Debug, Clone, Copy)]
+pub enum Limit {
+    /// Nothing: they are reported.
+    Nothing,
+    /// The most times that the service may take as long, each.
+    AtMost(f64),
+    /// How many times as fast the service must be, of the medians and of the p99.
+    Faster([f64; 2]),
+}
+
+impl Limit {
+    fn judge(self, number: usize, name: &'static str, pairs: &Pairs, reference: &str) -> Figure {
+        match self {
+            Self::Nothing => pairs.reported(name, reference),
+            Self::AtMost(most) => pairs.at_most(name, most, reference),
+            Self::Faster(least) => pairs.faster(name, least[number], reference),
+        }
+    }
 }
 
 /// The two figures: of the medians of batches, in pairs with those of a reference, and of the p99 of all changes.
 pub fn figures(
     names: [&'static str; 2],
-    batches: &[(Duration, Duration)],
-    [ours, theirs]: [Vec<Duration>; 2],
-    limit: Option<f64>,
+    (ours, theirs): (&Turns, &Turns),
+    limit: Limit,
     reference: &str,
 ) -> Vec<Figure> {
-    let pairs = Pairs::new(batches);
-    let (ours, theirs) = (Samples::new(ours), Samples::new(theirs));
+    let pairs: Vec<_> = ours.medians.iter().copied().zip(theirs.medians.iter().copied()).collect();
+    let p50 = limit.judge(0, names[0], &Pairs::new(&pairs), reference);
+    let (ours, theirs) = (Samples::new(ours.times.clone()), Samples::new(theirs.times.clone()));
     let (our, their) = (ours.quantile(0.99), theirs.quantile(0.99));
-    let ratio = our.as_secs_f64() / their.as_secs_f64();
-    let p50 =
-        limit.map_or_else(|| pairs.reported(names[0], reference), |limit| pairs.at_most(names[0], limit, reference));
     let p99 = Figure {
-        name: names[1],
-        measured: format!("{ratio:.2} x"),
-        limit: p50.limit.clone(),
-        reached: limit.is_none_or(|limit| ratio <= limit),
         noisy: p50.noisy,
-        detail: format!("p99 of {} changes each: service {}, {reference} {}", ours.len(), time(our), time(their)),
+        detail: format!(
+            "p99 of {} and {} changes: service {}, {reference} {}",
+            ours.len(),
+            theirs.len(),
+            time(our),
+            time(their)
+        ),
+        ..limit.judge(1, names[1], &Pairs::new(&[(our, their)]), reference)
     };
     vec![p50, p99]
 }

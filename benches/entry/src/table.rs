@@ -1,175 +1,242 @@
 //! From a change of a route to the last old answer, where a module of nginx routes by a table: beside the same nginx with all
 //! routes in a file, which is written and reloaded by hand.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bench_figures::figure::{Figure, Pairs, Samples, time};
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
+use kube::Client;
 use kube::api::Api;
 use serde_json::Value;
-use tokio::time::sleep;
+use tempfile::TempDir;
 
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
 use crate::entry::{Entry, flag};
 use crate::objects;
-use crate::settled::{answers, lead, settle, take_turns};
+use crate::settled::{Limit, Probe, Turns, answers, figures, lead, settle, take_turns};
 use crate::stage::{Stage, TABLE_PROBE, create};
+use crate::watch::Watch;
 
-/// The most time of a change, in parts of the time by hand: of the medians, and of the p99.
-const LIMITS: [f64; 2] = [1.0 / 40.0, 1.0 / 15.0];
+/// How many times as fast a change must be as by hand: of the medians, and of the p99.
+pub const LIMITS: [f64; 2] = [40.0, 15.0];
+/// How many times as long a change may take as a client of the API server takes to see it.
+const WATCH: f64 = 3.0;
 /// How much longer it may take with so many more routes.
 const FLAT: f64 = 1.5;
-const REST: Duration = Duration::from_millis(50);
+/// Between a settled change and the next one.
+pub const REST: Duration = Duration::from_millis(50);
 const NAMESPACE: &str = "table";
 /// Where nobody listens.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65, 0, 1)), 80);
 
-/// Changes of a manifest with few, many and very many routes present, and of a Service in the API server.
+/// Changes of a manifest with many and very many routes present, and of a Service in the API server.
 ///
 /// # Errors
 /// A part fails.
 pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
     stage.runtime.block_on(async {
-        let many = stage.either(10_000, 1000);
-        let (mut figures, many_took) = from_directory(stage, many, ["table-p50-dir", "table-p99-dir"]).await?;
-        figures.extend(flat(stage, many_took).await?);
-        figures.extend(from_server(stage, many).await?);
+        let (many, more) = (stage.either(10_000, 1000), stage.either(50_000, 5000));
+        let manifests = [Manifests::new(stage, many).await?, Manifests::new(stage, more).await?];
+        let by_hand = by_hand(stage, &manifests[0]).await?;
+        let entries =
+            [stage.run_many(&manifests[0].source(), true).await?, stage.run_many(&manifests[1].source(), true).await?];
+        let (reloads, more_reloads) = (entries[0].reloads().await?, entries[1].reloads().await?);
+        let mut figures = changes(stage, (&manifests, &entries), by_hand).await?;
+        figures.push(added(stage, &manifests, &entries).await?);
+        ensure!(entries[0].reloads().await? == reloads, "nginx was reloaded");
+        ensure!(entries[1].reloads().await? == more_reloads, "nginx with more routes was reloaded");
         Ok(figures)
     })
 }
 
-/// An entry whose nginx routes by a table, and one with all routes in a file.
-async fn both(stage: &Stage, source: &[String]) -> Result<[Entry; 2]> {
-    Ok([stage.run_many(source, true).await?, stage.run_many(source, false).await?])
+/// A directory with many Ingresses, and the Service `probe`, which is at the first of two backends. All other paths go to the Service
+/// `rest`, whose backend is the first one.
+struct Manifests {
+    directory: TempDir,
+    backends: [Backend; 2],
 }
 
-async fn from_directory(stage: &Stage, others: u16, names: [&'static str; 2]) -> Result<(Vec<Figure>, Samples)> {
-    let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
-    let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
-    let directory = stage.directory()?;
-    objects::write_hosts(directory.path(), others, NOBODY)?;
-    objects::write(directory.path(), "probe", &probe[0])?;
-    let change = async |to: usize| {
+impl Manifests {
+    async fn new(stage: &Stage, hosts: u16) -> Result<Self> {
+        let backends = [Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?];
+        let manifests = Self { directory: stage.directory()?, backends };
+        objects::write_hosts(manifests.path(), hosts, NOBODY)?;
+        let mut rest = manifests.service("rest", 0);
+        rest["metadata"]["annotations"]["sparrow/path"] = "/".into();
+        objects::write(manifests.path(), "rest", &rest)?;
+        manifests.lead(0)?;
+        Ok(manifests)
+    }
+
+    fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    fn source(&self) -> Vec<String> {
+        vec![flag("from", self.path())]
+    }
+
+    fn service(&self, name: &str, backend: usize) -> Value {
+        objects::service(name, Some("127.0.0.1"), self.backends[backend].address.port())
+    }
+
+    /// Leads the Service to one of its backends. When that began.
+    fn lead(&self, to: usize) -> Result<Instant> {
         let began = Instant::now();
-        objects::write(directory.path(), "probe", &probe[to])?;
+        objects::write(self.path(), "probe", &self.service("probe", to))?;
         Ok(began)
-    };
-    beside_by_hand(stage, &[flag("from", directory.path())], names, change).await
+    }
+
+    /// Adds the Service with the second backend, or takes it away.
+    fn add(&self, to: usize) -> Result<Instant> {
+        let began = Instant::now();
+        match to {
+            0 => objects::remove(self.path(), "probe").map(|()| began),
+            _ => self.lead(to),
+        }
+    }
 }
 
-async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
-    let (one, other) = (Backend::start(TABLE_PROBE, "one").await?, Backend::start(TABLE_PROBE, "other").await?);
-    let ports = [one.address.port(), other.address.port()];
-    let client = stage.client(NAMESPACE).await?;
-    let services = [objects::service("other", None, 80), objects::service("probe", Some(TABLE_PROBE), ports[0])];
-    create::<Service>(&client, NAMESPACE, services).await?;
-    let ingresses = (0..others).map(|number| objects::ingress(&format!("host-{number}"), "other"));
-    create::<Ingress>(&client, NAMESPACE, ingresses).await?;
-    let api = Api::<Service>::namespaced(client, NAMESPACE);
-    let change = async |to: usize| {
-        lead(&api, "probe", ports[to]).await?;
-        // From the API server's answer on.
-        Ok(Instant::now())
-    };
-    let (figures, _) =
-        beside_by_hand(stage, &stage.server_flags(NAMESPACE)?, ["table-p50-api", "table-p99-api"], change).await?;
-    Ok(figures)
-}
-
-/// Changes to and fro, in turns with the same by hand. `change` leads the Service `probe` to one of its two backends; it is at the
-/// first.
-async fn beside_by_hand(
-    stage: &Stage,
-    source: &[String],
-    names: [&'static str; 2],
-    change: impl AsyncFn(usize) -> Result<Instant>,
-) -> Result<(Vec<Figure>, Samples)> {
-    let [entry, located] = both(stage, source).await?;
+/// An nginx that is driven by hand with what an entry without the module makes of manifests, and its files for both backends.
+async fn by_hand(stage: &Stage, manifests: &Manifests) -> Result<(ByHand, [String; 2])> {
+    let located = stage.run_many(&manifests.source(), false).await?;
     let by_hand = ByHand::copy(&located, &stage.debian).await?;
     let first = by_hand.file_of(&located)?;
-    settle(located.http, answers(0), change(1)).await?;
+    settle(located.http, answers(0), async { manifests.lead(1) }).await?;
     let files = [first, by_hand.file_of(&located)?];
     ensure!(files[0] != files[1], "the two configurations do not differ");
-    settle(located.http, answers(1), change(0)).await?;
+    manifests.lead(0)?;
     drop(located);
     settle(by_hand.http, answers(0), async { by_hand.reload(&files[1]) }).await?;
     settle(by_hand.http, answers(1), async { by_hand.reload(&files[0]) }).await?;
-    let reloads = entry.reloads().await?;
-    let reload = async |to: usize| by_hand.reload(&files[to]);
-    let turns = take_turns(stage, [entry.http, by_hand.http], REST, change, reload).await?;
-    ensure!(entry.reloads().await? == reloads, "nginx was reloaded");
-    let p50 = Pairs::new(&turns.medians).at_most(names[0], LIMITS[0], "by hand");
-    let [ours, theirs] = turns.times.map(Samples::new);
-    let (our, their) = (ours.quantile(0.99), theirs.quantile(0.99));
-    let ratio = our.as_secs_f64() / their.as_secs_f64();
-    let p99 = Figure {
-        name: names[1],
-        measured: format!("{ratio:.3} x"),
-        limit: format!("<= {:.3} x", LIMITS[1]),
-        reached: ratio <= LIMITS[1],
-        noisy: p50.noisy,
-        detail: format!("p99 of {} changes each: service {}, by hand {}", ours.len(), time(our), time(their)),
-    };
-    Ok((vec![p50, p99], ours))
+    Ok((by_hand, files))
 }
 
-/// The same changes with five times as many routes, which cost no more; and routes that are added and taken away.
-async fn flat(stage: &Stage, many: Samples) -> Result<Vec<Figure>> {
-    let [many_routes, more_routes] = [stage.either(10_000, 1000), stage.either(50_000, 5000)];
-    let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
-    let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
-    let lead = |directory: &Path, to: usize| objects::write(directory, "probe", &probe[to]);
-    let more = changes_of_file(stage, more_routes, &probe[0], lead).await?;
-    let mut rest = objects::service("rest", Some("127.0.0.1"), one.address.port());
-    rest["metadata"]["annotations"]["sparrow/path"] = "/".into();
-    let add = |directory: &Path, to: usize| match to {
-        0 => objects::remove(directory, "probe"),
-        _ => objects::write(directory, "probe", &probe[1]),
-    };
-    let added = changes_of_file(stage, many_routes, &rest, add).await?;
-    let more_added = changes_of_file(stage, more_routes, &rest, add).await?;
-    let figure = |name, many: &Samples, more: &Samples| {
-        let ratio = more.median().as_secs_f64() / many.median().as_secs_f64();
-        let detail = format!(
-            "median with {more_routes} routes {}, p99 {}; with {many_routes} {}, p99 {}",
-            time(more.median()),
-            time(more.quantile(0.99)),
-            time(many.median()),
-            time(many.quantile(0.99))
-        );
-        let (measured, limit) = (format!("{ratio:.2} x"), format!("<= {FLAT:.2} x"));
-        Figure { name, measured, limit, reached: ratio <= FLAT, noisy: false, detail }
-    };
-    Ok(vec![figure("table-flat", &many, &more), figure("table-added", &added, &more_added)])
+/// Many Ingresses in a namespace of the API server, each with a host of its own.
+pub struct HostsInServer {
+    client: Client,
+    /// How many.
+    pub count: u16,
+    /// The flags with which an entry follows them.
+    pub source: Vec<String>,
 }
 
-/// The times of changes of the file `probe`, after which requests go to the second of two backends, or to the first as before.
-async fn changes_of_file(
-    stage: &Stage,
-    others: u16,
-    first: &Value,
-    change: impl Fn(&Path, usize) -> Result<()>,
-) -> Result<Samples> {
-    let directory = stage.directory()?;
-    objects::write_hosts(directory.path(), others, NOBODY)?;
-    let name = first["metadata"]["name"].as_str().unwrap_or_default();
-    objects::write(directory.path(), name, first)?;
-    let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
-    let mut times = Vec::new();
-    for number in 0..stage.either(40, 8) {
-        let (from, to) = (number % 2, 1 - number % 2);
-        let change = async {
-            let began = Instant::now();
-            change(directory.path(), to)?;
-            Ok(began)
-        };
-        times.push(settle(entry.http, answers(from), change).await?);
-        sleep(REST).await;
+/// The API server with 10,000 hosts, all of which lead to where nobody listens.
+///
+/// # Errors
+/// They cannot be created.
+pub async fn hosts_in_server(stage: &Stage) -> Result<HostsInServer> {
+    let (client, count) = (stage.client(NAMESPACE).await?, stage.either(10_000, 1000));
+    if stage.is_to_fill(NAMESPACE) {
+        create::<Service>(&client, NAMESPACE, [objects::service("other", None, 80)]).await?;
+        let ingresses = (0..count).map(|number| objects::ingress(&format!("host-{number}"), "other"));
+        create::<Ingress>(&client, NAMESPACE, ingresses).await?;
     }
-    Ok(Samples::new(times))
+    Ok(HostsInServer { client, count, source: stage.server_flags(NAMESPACE)? })
+}
+
+/// The Service `probe` in the API server, and a client that sees its changes.
+struct ProbeInServer {
+    api: Api<Service>,
+    ports: [u16; 2],
+    watch: Watch,
+    entry: Entry,
+    // They end with this.
+    _backends: [Backend; 2],
+    /// When each change was sent, and when it was answered.
+    written: RefCell<Vec<(Instant, Instant)>>,
+}
+
+impl ProbeInServer {
+    async fn new(stage: &Stage) -> Result<Self> {
+        let backends = [Backend::start(TABLE_PROBE, "one").await?, Backend::start(TABLE_PROBE, "other").await?];
+        let ports = [backends[0].address.port(), backends[1].address.port()];
+        let hosts = hosts_in_server(stage).await?;
+        let services = [objects::service("probe", Some(TABLE_PROBE), ports[0])];
+        create::<Service>(&hosts.client, NAMESPACE, services).await?;
+        let api = Api::<Service>::namespaced(hosts.client, NAMESPACE);
+        let entry = stage.run_many(&hosts.source, true).await?;
+        let watch = Watch::start(api.clone(), "probe");
+        Ok(Self { api, ports, watch, entry, _backends: backends, written: RefCell::default() })
+    }
+
+    /// Leads the Service to one of its backends: when the API server had answered.
+    async fn lead(&self, to: usize) -> Result<Instant> {
+        let sent = Instant::now();
+        lead(&self.api, "probe", self.ports[to]).await?;
+        let answered = Instant::now();
+        self.written.borrow_mut().push((sent, answered));
+        Ok(answered)
+    }
+
+    /// From the sending of each change to the last old answer, beside the time until the client saw it.
+    fn beside_watch(&self, turns: &Turns) -> Result<Figure> {
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for (took, (sent, answered)) in turns.times.iter().zip(self.written.borrow().iter()) {
+            ours.push(*took + (*answered - *sent));
+            theirs.push(self.watch.first_after(*sent).context("the client of the API server saw no change")? - *sent);
+        }
+        let each = ours.len() / turns.medians.len();
+        let median = |batch: &[Duration]| Samples::new(batch.to_vec()).median();
+        let batches = ours.chunks(each).zip(theirs.chunks(each));
+        let pairs: Vec<_> = batches.map(|(ours, theirs)| (median(ours), median(theirs))).collect();
+        let mut figure = Pairs::new(&pairs).at_most("table-p50-watch", WATCH, "the client");
+        let p99 = |times| time(Samples::new(times).quantile(0.99));
+        figure.detail = format!("{}; p99 {} and {}", figure.detail, p99(ours), p99(theirs));
+        Ok(figure)
+    }
+}
+
+/// Changes of a Service in a manifest, in the API server, by hand, and in a manifest among more, in turns.
+async fn changes(
+    stage: &Stage,
+    (manifests, entries): (&[Manifests; 2], &[Entry; 2]),
+    (by_hand, files): (ByHand, [String; 2]),
+) -> Result<Vec<Figure>> {
+    let served = ProbeInServer::new(stage).await?;
+    let reloads = served.entry.reloads().await?;
+    // A reload takes so long that there are fewer of them.
+    let parts = [(entries[0].http, 1), (served.entry.http, 1), (by_hand.http, 2), (entries[1].http, 2)];
+    let parts = parts.map(|(address, every)| (Probe(address), every));
+    let turns = take_turns(stage, &parts, REST, async |part, to| match part {
+        0 => manifests[0].lead(to),
+        1 => served.lead(to).await,
+        2 => by_hand.reload(&files[to]),
+        _ => manifests[1].lead(to),
+    });
+    let [directory, server, reloaded, more] = &turns.await?[..] else { bail!("not all parts were measured") };
+    ensure!(served.entry.reloads().await? == reloads, "nginx of the API server's entry was reloaded");
+    let limit = Limit::Faster(LIMITS);
+    let mut all = figures(["table-p50-dir", "table-p99-dir"], (directory, reloaded), limit, "by hand");
+    all.extend(figures(["table-p50-api", "table-p99-api"], (server, reloaded), limit, "by hand"));
+    all.push(served.beside_watch(server)?);
+    all.push(flat("table-flat", more, directory));
+    Ok(all)
+}
+
+/// Changes with more routes beside those with fewer.
+fn flat(name: &'static str, more: &Turns, fewer: &Turns) -> Figure {
+    let pairs: Vec<_> = more.medians.iter().copied().zip(fewer.medians.iter().copied()).collect();
+    let mut figure = Pairs::new(&pairs).at_most(name, FLAT, "a fifth of the routes");
+    let p99 = |turns: &Turns| time(Samples::new(turns.times.clone()).quantile(0.99));
+    figure.detail = format!("{}; p99 {} and {}", figure.detail, p99(more), p99(fewer));
+    figure
+}
+
+/// The same of the Service that is added and taken away.
+async fn added(stage: &Stage, manifests: &[Manifests; 2], entries: &[Entry; 2]) -> Result<Figure> {
+    for manifests in manifests {
+        // The same answer comes from the Service `rest` then.
+        manifests.add(0)?;
+    }
+    let parts = [&entries[0], &entries[1]].map(|entry| (Probe(entry.http), 2));
+    let turns = take_turns(stage, &parts, REST, async |part, to| manifests[part].add(to)).await?;
+    let [fewer, more] = &turns[..] else { bail!("not both were measured") };
+    Ok(flat("table-added", more, fewer))
 }

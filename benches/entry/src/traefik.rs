@@ -17,7 +17,7 @@ use crate::backend::Backend;
 use crate::guard::Guarded;
 use crate::http;
 use crate::objects;
-use crate::settled::{answers, figures, settle};
+use crate::settled::{Limit, Turns, answers, figures, settle};
 use crate::stage::{Stage, TRAEFIK_PROBES, create};
 
 /// The version that `scripts/install-from-pypi traefik` makes available.
@@ -126,7 +126,7 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let (_traefik, address) = start(&binary, server.admin_kubeconfig()).await?;
     let api = Api::<Ingress>::namespaced(client, NAMESPACE);
     let (batches, each) = stage.either((5, 5), (3, 1));
-    let (mut pairs, mut ours, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let mut turns = [Turns::default(), Turns::default()];
     for _ in 0..batches {
         let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
         for _ in 0..each {
@@ -134,11 +134,12 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
             our_batch.push(changed(&api, entry.http, [entry.http, address], 0, ports).await?);
             their_batch.push(changed(&api, address, [entry.http, address], 1, ports).await?);
         }
-        ours.extend_from_slice(&our_batch);
-        theirs.extend_from_slice(&their_batch);
-        pairs.push((Samples::new(our_batch).median(), Samples::new(their_batch).median()));
+        for (turns, batch) in turns.iter_mut().zip([our_batch, their_batch]) {
+            turns.times.extend_from_slice(&batch);
+            turns.medians.push(Samples::new(batch).median());
+        }
     }
-    Ok(figures(names, &pairs, [ours, theirs], None, &format!("Traefik {VERSION}")))
+    Ok(figures(names, (&turns[0], &turns[1]), Limit::Nothing, &format!("Traefik {VERSION}")))
 }
 
 /// Waits until both answer from one backend and have rested, then leads the Ingress to the other: how long one of them
