@@ -3,6 +3,7 @@
 
 mod backend;
 mod by_hand;
+mod certificates;
 mod cpu;
 mod during;
 mod entry;
@@ -19,6 +20,7 @@ mod settled;
 mod stage;
 mod storm;
 mod table;
+mod tls;
 mod traefik;
 mod watch;
 mod websockets;
@@ -54,12 +56,13 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 12] = [
+const GROUPS: [Group<Stage>; 13] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
     ("traefik", traefik::traefik),
     ("table", table::table),
+    ("certificates", certificates::certificates),
     ("storm", storm::storm),
     ("during", during::during),
     ("cpu", cpu::cpu),

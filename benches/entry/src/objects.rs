@@ -41,6 +41,24 @@ pub fn ingress(name: &str, service: &str) -> Value {
     })
 }
 
+/// An Ingress as [`ingress`], over TLS with the certificate of a Secret.
+pub fn ingress_with_tls(name: &str, service: &str, secret: &str) -> Value {
+    let mut ingress = ingress(name, service);
+    ingress["spec"]["tls"] = json!([{ "hosts": [format!("{name}.example.com")], "secretName": secret }]);
+    ingress
+}
+
+/// A Secret with a certificate and its key, in PEM.
+pub fn tls_secret(name: &str, certificate: &str, key: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": "kubernetes.io/tls",
+        "metadata": { "name": name },
+        "stringData": { "tls.crt": certificate, "tls.key": key },
+    })
+}
+
 /// The class of the Ingresses.
 pub fn class() -> Value {
     json!({
