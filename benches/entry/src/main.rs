@@ -12,6 +12,7 @@ mod http;
 mod many;
 mod memory;
 mod objects;
+mod pod;
 mod policies;
 mod reloads;
 mod render;
@@ -56,12 +57,13 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 13] = [
+const GROUPS: [Group<Stage>; 14] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
     ("settled", settled::settled),
     ("traefik", traefik::traefik),
     ("table", table::table),
+    ("pod", pod::pod),
     ("certificates", certificates::certificates),
     ("storm", storm::storm),
     ("during", during::during),

@@ -17,7 +17,7 @@ use crate::settled::{answers, lead, settle};
 use crate::stage::{STORM_PROBE, Stage, create};
 
 /// Changes of a storm, the last of which is looked for.
-const CHANGES: u32 = 500;
+pub const CHANGES: u32 = 500;
 /// In which they are made.
 const WITHIN: Duration = Duration::from_millis(950);
 /// Reloads at most, for each second in which a storm is made.
@@ -98,17 +98,26 @@ async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);
     let storm = async |round: usize, began: Instant| {
-        let changes = (0..CHANGES - 1).map(async |number| {
-            sleep_until(due(began, number)).await;
-            lead(&api, &format!("other-{number}"), port(round)).await
-        });
-        stream::iter(changes).buffered(AT_A_TIME).try_collect::<()>().await?;
-        sleep_until(due(began, CHANGES - 1)).await;
+        make_changes(began, async |number| lead(&api, &format!("other-{number}"), port(round)).await).await?;
         let last = Instant::now();
         lead(&api, "probe", ports[1 - round % 2]).await?;
         Ok(last)
     };
     Ok(measure(stage, &entry, storm).await?.figures(["storm-reloads-api", "storm-live-api"]))
+}
+
+/// All changes of a storm but the last, each by its number, and waits until the last is due.
+///
+/// # Errors
+/// One cannot be made.
+pub async fn make_changes(began: Instant, change: impl AsyncFn(u32) -> Result<()>) -> Result<()> {
+    let changes = (0..CHANGES - 1).map(async |number| {
+        sleep_until(due(began, number)).await;
+        change(number).await
+    });
+    stream::iter(changes).buffered(AT_A_TIME).try_collect::<()>().await?;
+    sleep_until(due(began, CHANGES - 1)).await;
+    Ok(())
 }
 
 /// Several storms. `storm` makes one, by its number and when it begins, and tells when the last change was made.
