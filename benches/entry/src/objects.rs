@@ -116,6 +116,33 @@ pub fn write_hosts(directory: &Path, count: u16, backend: SocketAddr) -> Result<
     )
 }
 
+/// The same with a backend for each: at a port of the address 127.66.0.0 and those that follow.
+///
+/// # Errors
+/// As [`write_hosts`].
+pub fn write_backends(directory: &Path, count: u16, port: u16) -> Result<()> {
+    let backend = |number: u16| {
+        let [high, low] = number.to_be_bytes();
+        service(&host(number), Some(&format!("127.66.{high}.{low}")), port)
+    };
+    let backends = |numbers: &[u16]| numbers.iter().map(|number| backend(*number)).collect();
+    write_ingresses(directory, count, backends, |number| to_port(ingress(&host(number), &host(number)), port))
+}
+
+/// The same of hosts with `*`: all below `host-0.example.com`, and so on.
+///
+/// # Errors
+/// As [`write_hosts`].
+pub fn write_wildcards(directory: &Path, count: u16, backend: SocketAddr) -> Result<()> {
+    let other = || service("other", Some(&backend.ip().to_string()), backend.port());
+    let wildcard = |number: u16| {
+        let mut ingress = to_port(ingress(&host(number), "other"), backend.port());
+        ingress["spec"]["rules"][0]["host"] = format!("*.{}.example.com", host(number)).into();
+        ingress
+    };
+    write_ingresses(directory, count, |_| vec![other()], wildcard)
+}
+
 /// The name of an Ingress of many, and the first label of its host.
 fn host(number: u16) -> String {
     format!("host-{number}")

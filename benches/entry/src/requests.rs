@@ -1,4 +1,5 @@
-//! What a request costs nginx that finds its route in a table of 5,000, beside the same nginx with one location by hand.
+//! What a request costs nginx that finds its route in a table: of 5,000, beside the same nginx with one location by hand; and where there
+//! are many backends, or many hosts with `*`, beside one without.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -22,6 +23,8 @@ use crate::stage::Stage;
 
 /// How many more instructions a request may take.
 const INSTRUCTIONS: f64 = 1.12;
+/// How much more a request may cost where there are many backends.
+const BACKENDS: f64 = 1.3;
 /// Hosts with a route each.
 const ROUTES: u16 = 5000;
 /// Requests of each client before those that are counted: each worker has looked each route up then.
@@ -44,8 +47,45 @@ pub fn requests(stage: &Stage) -> Result<Vec<Figure>> {
         let location = Treatment::default();
         let by_hand =
             |address: SocketAddr, runtime: &Path| plain(address, runtime, backend.address, modules, &location);
-        Ok(vec![cpu(stage, &entry, by_hand).await?, instructions(stage, &entry, by_hand).await?])
+        let figures = vec![cpu(stage, &entry, by_hand).await?, instructions(stage, &entry, by_hand).await?];
+        drop(entry);
+        Ok(figures.into_iter().chain([backends(stage).await?, unknown(stage).await?]).collect())
     })
+}
+
+/// Requests for many hosts, each with a backend of its own, beside the same with one backend for all.
+async fn backends(stage: &Stage) -> Result<Figure> {
+    // At each of the addresses.
+    let backend = Backend::start("0.0.0.0", &"x".repeat(BODY)).await?;
+    let (port, count) = (backend.address.port(), stage.either(1000, 100));
+    let (many, one) = (stage.directory()?, stage.directory()?);
+    objects::write_backends(many.path(), count, port)?;
+    objects::write_hosts(one.path(), count, SocketAddr::from(([127, 66, 0, 0], port)))?;
+    let many = stage.run_many(&[flag("from", many.path())], true).await?;
+    let one = stage.run_many(&[flag("from", one.path())], true).await?;
+    let ours = Served::asked(many.http, many.nginx_pid()?, every_request(count));
+    let theirs = Served::asked(one.http, one.nginx_pid()?, every_request(count));
+    compare(stage, "cpu-backends", (&ours, &theirs), (BACKENDS, "one backend")).await
+}
+
+/// Requests for hosts that nobody has, where very many have hosts with `*`, beside the same where nobody has.
+async fn unknown(stage: &Stage) -> Result<Figure> {
+    let backend = Backend::start("127.0.0.1", "").await?;
+    let (many, none) = (stage.directory()?, stage.directory()?);
+    objects::write_wildcards(many.path(), stage.either(5000, 500), backend.address)?;
+    objects::write_hosts(none.path(), 1, backend.address)?;
+    let many = stage.run_many(&[flag("from", many.path())], true).await?;
+    let none = stage.run_many(&[flag("from", none.path())], true).await?;
+    let request = |number: u16| {
+        format!("GET /some/thing HTTP/1.1\r\nHost: a.unknown-{number}.example.com\r\nAccept: */*\r\n\r\n").into_bytes()
+    };
+    let requests: Vec<_> = (0..ROUTES).map(request).collect();
+    let known = b"GET / HTTP/1.1\r\nHost: a.host-7.example.com\r\n\r\n";
+    let status = Connection::open(many.http).await?.exchange(known).await?.status;
+    ensure!(status == 200, "a host below one with `*` is answered {status}");
+    let ours = Served::answering(404, many.http, many.nginx_pid()?, requests.clone());
+    let theirs = Served::answering(404, none.http, none.nginx_pid()?, requests);
+    compare(stage, "cpu-unknown", (&ours, &theirs), (LIMIT, "without")).await
 }
 
 /// A request for each of so many hosts.
