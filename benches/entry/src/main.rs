@@ -9,6 +9,7 @@ mod during;
 mod entry;
 mod guard;
 mod http;
+mod lost;
 mod many;
 mod memory;
 mod objects;
@@ -57,9 +58,10 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 14] = [
+const GROUPS: [Group<Stage>; 15] = [
     ("render", render::render),
     ("reloads", reloads::reloads),
+    ("lost", lost::lost),
     ("settled", settled::settled),
     ("traefik", traefik::traefik),
     ("table", table::table),
