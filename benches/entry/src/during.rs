@@ -9,22 +9,59 @@ use tokio::time::sleep_until;
 
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
+use crate::entry::flag;
 use crate::http::{Load, Traffic, request};
 use crate::objects;
 use crate::stage::Stage;
 
 /// Between two changes.
 const EVERY: Duration = Duration::from_millis(500);
+/// The same where they are published in a table.
+const EVERY_OF_TABLE: Duration = Duration::from_millis(20);
+/// How many times as long others may take then.
+const LIMIT: f64 = 1.1;
+const PUBLICATIONS: &str = "sparrow_entry_table_publications_total";
 const CLIENTS: usize = 16;
 /// The longest pause of a client: far from what the machine can do, so that waiting is nginx's doing.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The p99 of other routes while routes change twice a second, beside the same with reloads by hand.
+/// The p99 of other routes while routes change twice a second, beside the same with reloads by hand; and while they change in a table.
 ///
 /// # Errors
 /// A part fails.
 pub fn during(stage: &Stage) -> Result<Vec<Figure>> {
-    stage.runtime.block_on(measure(stage))
+    stage.runtime.block_on(async {
+        let mut figures = measure(stage).await?;
+        figures.push(measure_table(stage).await?);
+        Ok(figures)
+    })
+}
+
+/// The same while routes of a table change fifty times a second, beside the same without changes.
+async fn measure_table(stage: &Stage) -> Result<Figure> {
+    let (one, other) = (Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?);
+    let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
+    let directory = stage.directory()?;
+    let write = |to: usize| objects::write(directory.path(), "probe", &probe[to]);
+    objects::write_hosts(directory.path(), stage.either(5000, 100), one.address)?;
+    objects::write(directory.path(), "steady", &objects::service("steady", Some("127.0.0.1"), one.address.port()))?;
+    write(0)?;
+    let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
+    let (before, published) = (entry.reloads().await?, entry.metric(PUBLICATIONS).await?);
+    let (rounds, changes) = (stage.either(9, 2), stage.either(300, 50));
+    let (mut pairs, mut sent, mut lost) = (Vec::new(), 0, 0);
+    for _ in 0..rounds {
+        let ours = under_load(entry.http, changes, EVERY_OF_TABLE, |number| write(1 - number % 2)).await?;
+        let quiet = under_load(entry.http, changes, EVERY_OF_TABLE, |_| Ok(())).await?;
+        sent += ours.sent;
+        lost += ours.lost;
+        pairs.push((Samples::new(ours.times).quantile(0.99), Samples::new(quiet.times).quantile(0.99)));
+    }
+    ensure!(entry.reloads().await? == before, "nginx was reloaded");
+    let published = entry.metric(PUBLICATIONS).await? - published;
+    let mut figure = Pairs::new(&pairs).at_most("during-p99-table", LIMIT, "without changes");
+    let _ = write!(figure.detail, "; {published} publications of {} changes; lost: {lost} of {sent}", rounds * changes);
+    Ok(figure)
 }
 
 async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
@@ -47,9 +84,9 @@ async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     let (rounds, changes) = (stage.either(5, 2), stage.either(20, 4));
     let (mut pairs, mut lost, mut still) = (Vec::new(), [0, 0], Vec::new());
     for _ in 0..rounds {
-        let quiet = under_load(entry.http, changes, |_| Ok(())).await?;
-        let ours = under_load(entry.http, changes, |number| write(number % 2)).await?;
-        let theirs = under_load(by_hand.http, changes, |number| by_hand.change(&files[number % 2])).await?;
+        let quiet = under_load(entry.http, changes, EVERY, |_| Ok(())).await?;
+        let ours = under_load(entry.http, changes, EVERY, |number| write(number % 2)).await?;
+        let theirs = under_load(by_hand.http, changes, EVERY, |number| by_hand.change(&files[number % 2])).await?;
         lost[0] += ours.lost;
         lost[1] += theirs.lost;
         still.push(Samples::new(quiet.times).quantile(0.99));
@@ -66,19 +103,20 @@ async fn measure(stage: &Stage) -> Result<Vec<Figure>> {
     Ok(vec![figure])
 }
 
-/// Makes changes, one every half second, under load on another route.
+/// Makes changes, with so long between two, under load on another route.
 async fn under_load(
     address: std::net::SocketAddr,
     changes: usize,
+    every: Duration,
     change: impl Fn(usize) -> Result<()>,
 ) -> Result<Traffic> {
     let requests = vec![request("GET", "/steady/a", "")];
     let running = Load { address, clients: CLIENTS, requests, status: 200, pause: PAUSE }.start();
     let began = Instant::now();
     for number in 0..changes {
-        sleep_until((began + EVERY * u32::try_from(number)?).into()).await;
+        sleep_until((began + every * u32::try_from(number)?).into()).await;
         change(number)?;
     }
-    sleep_until((began + EVERY * u32::try_from(changes)?).into()).await;
+    sleep_until((began + every * u32::try_from(changes)?).into()).await;
     running.stop().await
 }
