@@ -38,6 +38,7 @@ fn main() {
             [
                 "certificates",
                 "client",
+                "connections",
                 "context",
                 "counts",
                 "module",

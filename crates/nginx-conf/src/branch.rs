@@ -170,7 +170,7 @@ fn outcomes<'a: 'c, 'c>(
             let (upstream, action) = match &share.destination {
                 Destination::Status(status) if can_respond(*status) => (None, ChosenAction::Respond(*status)),
                 Destination::Status(_) => (None, ChosenAction::Respond(500)),
-                Destination::Backend(backend) => match context.upstreams.name(backend, &policy.balancing) {
+                Destination::Backend(backend) => match context.upstreams.name(backend, policy) {
                     None => (None, ChosenAction::Respond(503)),
                     upstream => (upstream, ChosenAction::Forward { rewrite, protocol: backend.protocol }),
                 },

@@ -22,7 +22,7 @@ use crate::writer::{Directive, Writer, directive};
 use crate::{RenderNote, Settings, endpoint_choice, policy};
 
 /// How many idle connections to backends a worker keeps, of all of one protocol.
-const KEPT_CONNECTIONS: usize = 512;
+const KEPT_CONNECTIONS: usize = 2048;
 
 /// The answers of the module that the frame writes: status and page.
 const ANSWERS: [(&str, &str); 4] =
@@ -72,7 +72,7 @@ pub fn write_upstreams(writer: &mut Writer<'_>, needs: &FrameNeeds, settings: &S
         let _ = writer.line("upstream").text(|text| wanted.name(text)).open(None);
         writer.write(&directive("sparrow_backends"));
         let kept = settings.kept_connections.most.map_or(KEPT_CONNECTIONS, |most| most as usize);
-        settings.kept_connections.write(writer, if wanted.keep_alive { kept } else { 0 }, settings.version);
+        settings.kept_connections.write_of_module(writer, if wanted.keep_alive { kept } else { 0 }, settings.version);
         writer.close();
     }
 }

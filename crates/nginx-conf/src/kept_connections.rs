@@ -36,25 +36,31 @@ impl KeptConnections {
         self.most.map_or(usual, |most| usual.min(most as usize))
     }
 
-    /// Writes that so many are kept; or, where nginx would keep some by itself, that none are.
-    pub(crate) fn write(&self, writer: &mut Writer<'_>, count: usize, version: Version) {
+    /// Writes that so many are kept by our module; or, where nginx would keep some by itself, that it keeps none.
+    pub(crate) fn write_of_module(&self, writer: &mut Writer<'_>, count: usize, version: Version) {
         if count > 0 {
-            writer.write(&directive("keepalive").token(Token::number(count as u64)));
-            for limit in self.limits() {
-                writer.write(&limit);
-            }
-        } else if version >= KEPT_BY_DEFAULT {
+            let Self { idle, requests, age, most: _ } = self;
+            let limits = [Token::number(count as u64), time(*idle), Token::number(*requests)];
+            let all = directive("sparrow_keep_connections");
+            writer.write(&limits.into_iter().chain(age.map(time)).fold(all, Directive::token));
+        }
+        if version >= KEPT_BY_DEFAULT {
             writer.write(&directive("keepalive").words(["0"]));
         }
     }
 
-    /// How long one is kept, and for how many requests.
-    pub(crate) fn limits(&self) -> Vec<Directive<'static>> {
-        let age = self.age.map(|age| directive("keepalive_time").token(time(age)));
-        let limits = [
-            directive("keepalive_timeout").token(time(self.idle)),
-            directive("keepalive_requests").token(Token::number(self.requests)),
-        ];
-        limits.into_iter().chain(age).collect()
+    /// Writes that so many are kept; or, where nginx would keep some by itself, that none are.
+    pub(crate) fn write(&self, writer: &mut Writer<'_>, count: usize, version: Version) {
+        if count > 0 {
+            writer.write(&directive("keepalive").token(Token::number(count as u64)));
+            let age = self.age.map(|age| directive("keepalive_time").token(time(age)));
+            writer.write(&directive("keepalive_timeout").token(time(self.idle)));
+            writer.write(&directive("keepalive_requests").token(Token::number(self.requests)));
+            if let Some(age) = age {
+                writer.write(&age);
+            }
+        } else if version >= KEPT_BY_DEFAULT {
+            writer.write(&directive("keepalive").words(["0"]));
+        }
     }
 }

@@ -8,8 +8,8 @@ use crate::location_kind::LocationKind;
 use crate::policy;
 use crate::proxy_module::ProxyModule;
 use crate::token::is_unreserved;
-use crate::upstream::{forward_of, is_http2, is_tls, uses_grpc};
-use crate::upstream_name::UpstreamName;
+use crate::upstream::{forward_of, is_http2, uses_grpc};
+use crate::upstream_name::{UpstreamName, is_tls};
 use crate::writer::Writer;
 
 /// How a location sees to it that what was matched is what is forwarded.
@@ -46,7 +46,7 @@ impl<'a> ProxyTarget<'a> {
     pub fn of(place: &LocationKind<'_>, rule: &'a Rule, context: &'a Context<'_>) -> Option<Self> {
         let (forward, backend) = forward_of(rule)?;
         let policy = context.routes.policy(rule);
-        let upstream = context.upstreams.name(backend, &policy.balancing)?;
+        let upstream = context.upstreams.name(backend, policy)?;
         // A root has nothing to strip.
         let path = place.path();
         let strips =

@@ -191,6 +191,7 @@ fn allowed(context: &str) -> &'static [Allowed] {
             ("keepalive_timeout", 1..=1),
             ("keepalive_requests", 1..=1),
             ("keepalive_time", 1..=1),
+            ("sparrow_keep_connections", 3..=4),
         ],
         _ => panic!("no block is expected in {context}"),
     }

@@ -241,7 +241,7 @@ fn known_rule(
         cluster_ip => if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() },
         port => address.port(),
         protocol => protocol,
-        upstream => upstreams.name(backend, &routes.policy(rule).balancing)?.to_string(),
+        upstream => upstreams.name(backend, routes.policy(rule))?.to_string(),
         strip_prefix => forward.path == PathRewrite::StripPrefix,
         redirect_to_https => routes.policy(rule).redirect_to_https,
         certificate => certificate,

@@ -4,15 +4,14 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use entry_model::{
-    Action, Affinity, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Protocol, Routes, Rule,
+    Action, Affinity, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Policy, Protocol, Routes,
+    Rule,
 };
 
 use crate::endpoint_choice;
 use crate::inexpressible::is_branching;
-use crate::kept_connections::KEPT_BY_DEFAULT;
-use crate::token::Token;
-use crate::upstream_name::UpstreamName;
-use crate::writer::{Writer, directive};
+use crate::upstream_name::{UpstreamName, is_tls};
+use crate::writer::Writer;
 use crate::{RenderNote, Settings, Version, inexpressible};
 
 /// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
@@ -26,8 +25,8 @@ const MAX_KEPT: usize = 256;
 pub struct Upstreams<'a> {
     routes: &'a Routes,
     settings: &'a Settings,
-    /// The backends in order, with how their endpoints are chosen, each with the first that asked for it.
-    backends: Vec<((&'a Backend, &'a Balancing), &'a ObjectRef)>,
+    /// The upstreams of backends in order, each with the first that asked for it.
+    backends: Vec<(UpstreamName<'a>, &'a ObjectRef)>,
     /// What they and those of a table speak.
     protocols: BTreeSet<Protocol>,
     /// Whether there are those of a table.
@@ -48,24 +47,25 @@ impl<'a> Upstreams<'a> {
             match unreachable_note(rule, backend, settings) {
                 Some(note) => notes.push(note),
                 None if servers(routes, backend).next().is_some() => {
-                    backends.push(((backend, &routes.policy(rule).balancing), &rule.origin));
+                    backends.push((UpstreamName::of(backend, routes.policy(rule)), &rule.origin));
                 }
                 // Its object is told of that already.
                 None => {}
             }
         }
-        backends.sort_by_key(|(backend, _)| *backend);
-        backends.dedup_by_key(|(backend, _)| *backend);
-        let spoken = backends.iter().map(|((backend, _), _)| backend.protocol);
+        backends.sort_by_key(|(name, _)| *name);
+        backends.dedup_by_key(|(name, _)| *name);
+        let spoken = backends.iter().map(|(name, _)| name.protocol);
         let is_beside_table = !of_table.is_empty();
         let protocols = spoken.chain(of_table).collect();
         Self { routes, settings, backends, protocols, is_beside_table }
     }
 
-    /// The name of the upstream of a backend, which is one of the routes'; none if it cannot be reached, or has no endpoint.
-    pub fn name<'b>(&self, backend: &'b Backend, balancing: &'b Balancing) -> Option<UpstreamName<'b>> {
+    /// The name of the upstream of a backend, which is one of the routes', for a rule with this policy; none if it cannot be reached, or
+    /// has no endpoint.
+    pub fn name<'b>(&self, backend: &'b Backend, policy: &'b Policy) -> Option<UpstreamName<'b>> {
         let is_reached = missing(backend, self.settings).is_none() && self.servers(backend).next().is_some();
-        is_reached.then_some(UpstreamName::of(backend, balancing))
+        is_reached.then_some(UpstreamName::of(backend, policy))
     }
 
     /// Where requests for a backend are sent: to one of these.
@@ -76,7 +76,8 @@ impl<'a> Upstreams<'a> {
     /// Whether there may be one with several endpoints, of which another is tried when one fails. Those of a table come and go
     /// without a change here.
     pub fn has_several_endpoints(&self) -> bool {
-        self.is_beside_table || self.backends.iter().any(|((backend, _), _)| self.servers(backend).nth(1).is_some())
+        self.is_beside_table
+            || self.backends.iter().any(|(name, _)| servers_at(self.routes, name.address).nth(1).is_some())
     }
 
     /// Whether there is one that is spoken to with `grpc_pass`.
@@ -102,8 +103,8 @@ impl<'a> Upstreams<'a> {
     /// The endpoints that cookies of sessions name.
     pub fn persistent_endpoints(&self) -> BTreeSet<SocketAddr> {
         let is_persistent = |balancing: &Balancing| matches!(balancing, Balancing::Session(cookie) if cookie.affinity != Affinity::Balanced);
-        let backends = self.backends.iter().filter(|((_, balancing), _)| is_persistent(balancing));
-        backends.flat_map(|((backend, _), _)| self.servers(backend)).collect()
+        let backends = self.backends.iter().filter(|(name, _)| is_persistent(name.balancing));
+        backends.flat_map(|(name, _)| servers_at(self.routes, name.address)).collect()
     }
 
     /// Writes them, with what they need to choose among their servers.
@@ -126,17 +127,16 @@ impl<'a> Upstreams<'a> {
             513..=2048 => 16,
             _ => 8,
         };
-        let limits = self.settings.kept_connections.limits();
-        for ((backend, balancing), origin) in &self.backends {
-            let name = UpstreamName::of(backend, balancing);
+        for (name, origin) in &self.backends {
+            let UpstreamName { address, protocol: _, keeps_connections, balancing } = *name;
             let balancing = chosen(balancing);
-            let servers: Vec<_> = self.servers(backend).collect();
-            let choice = endpoint_choice::choice(name, balancing, &servers, self.settings);
+            let servers: Vec<_> = servers_at(self.routes, address).collect();
+            let choice = endpoint_choice::choice(*name, balancing, &servers, self.settings);
             for directive in choice.iter().flat_map(|choice| &choice.variables) {
                 writer.write(directive);
             }
             // Addresses and names of them are of characters that nginx can read.
-            let _ = writer.line("upstream").text(|text| text.upstream(name)).open(Some(origin));
+            let _ = writer.line("upstream").text(|text| text.upstream(*name)).open(Some(origin));
             if let Some(choice) = choice {
                 writer.write(&choice.method);
             }
@@ -145,14 +145,8 @@ impl<'a> Upstreams<'a> {
             write_servers(writer, &servers, has_backups);
             let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
             let kept = self.settings.kept_connections.count(kept);
-            if backend.keep_alive && kept > 0 {
-                writer.write(&directive("keepalive").token(Token::number(kept as u64)));
-                for directive in &limits {
-                    writer.write(directive);
-                }
-            } else if self.settings.version >= KEPT_BY_DEFAULT {
-                writer.write(&directive("keepalive").words(["0"]));
-            }
+            let kept = if keeps_connections { kept } else { 0 };
+            self.settings.kept_connections.write(writer, kept, self.settings.version);
             writer.close();
         }
     }
@@ -191,11 +185,6 @@ pub fn is_http2(protocol: Protocol) -> bool {
 /// that the other has kept, and the request fails.
 pub fn uses_grpc(protocol: Protocol, settings: &Settings) -> bool {
     is_http2(protocol) && settings.version < PROXY_HTTP2
-}
-
-/// Whether TLS is spoken.
-pub fn is_tls(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Https | Protocol::Http2Tls)
 }
 
 /// How and where a rule forwards all requests for its path, if it does and nginx can be told so.
@@ -332,7 +321,7 @@ mod tests {
             let names: BTreeSet<_> = upstreams
                 .backends
                 .iter()
-                .map(|((backend, balancing), _)| UpstreamName::of(backend, balancing).to_string())
+                .map(|(name, _)| name.to_string())
                 .collect();
             prop_assert_eq!(names.len(), upstreams.len());
             prop_assert!(!names.is_empty());

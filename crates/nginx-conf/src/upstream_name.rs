@@ -4,33 +4,42 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use crate::balancing_name::write_suffix;
-use entry_model::{Backend, BackendAddress, Balancing, EndpointsId, Key, Protocol};
+use entry_model::{Backend, BackendAddress, BackendTls, Balancing, EndpointsId, Key, Policy, Protocol};
 use sha2::{Digest as _, Sha256};
 
-/// The name of an upstream, of what the backend is only: connections are kept by name, and must not be shared between
+/// The name of an upstream, of what the backend is and how it is used: connections are kept by name, and must not be shared between
 /// protocols, nor used again where they are for one request each.
-#[derive(Debug, Clone, Copy)]
-pub struct UpstreamName<'a>(&'a Backend, &'a Balancing);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UpstreamName<'a> {
+    pub address: &'a BackendAddress,
+    pub protocol: Protocol,
+    /// Whether a connection is kept for further requests. nginx keeps it by its address: what was verified for one rule must not be used
+    /// for another.
+    pub keeps_connections: bool,
+    pub balancing: &'a Balancing,
+}
 
 impl<'a> UpstreamName<'a> {
-    /// The name of a backend's upstream.
-    pub fn of(backend: &'a Backend, balancing: &'a Balancing) -> Self {
-        Self(backend, balancing)
+    /// The name of a backend's upstream, for a rule with this policy.
+    pub fn of(backend: &'a Backend, policy: &'a Policy) -> Self {
+        let Backend { address, protocol, keep_alive } = backend;
+        let is_shared = !is_tls(*protocol) || policy.backend_tls == BackendTls::default();
+        Self { address, protocol: *protocol, keeps_connections: *keep_alive && is_shared, balancing: &policy.balancing }
     }
 
     /// Adds it to a text. It is plain everywhere: letters, digits, `.`, `-` and `_`.
     pub fn write(self, out: &mut String) {
-        write_address(out, &self.0.address);
-        out.push_str(match self.0.protocol {
+        write_address(out, self.address);
+        out.push_str(match self.protocol {
             Protocol::Http => "_http",
             Protocol::Https => "_https",
             Protocol::Http2 => "_http2",
             Protocol::Http2Tls => "_http2-tls",
         });
-        if !self.0.keep_alive {
+        if !self.keeps_connections {
             out.push_str("_once");
         }
-        write_suffix(out, self.1);
+        write_suffix(out, self.balancing);
     }
 }
 
@@ -40,6 +49,11 @@ impl fmt::Display for UpstreamName<'_> {
         self.write(&mut out);
         f.write_str(&out)
     }
+}
+
+/// Whether TLS is spoken.
+pub fn is_tls(protocol: Protocol) -> bool {
+    matches!(protocol, Protocol::Https | Protocol::Http2Tls)
 }
 
 /// Adds what the address of a backend is called, which is plain everywhere too.
@@ -106,7 +120,9 @@ fn decimal(out: &mut String, number: u16) {
 mod tests {
     use super::*;
 
-    const IN_TURN: Balancing = Balancing::RoundRobin;
+    fn name(backend: &Backend) -> String {
+        UpstreamName::of(backend, &Policy::default()).to_string()
+    }
 
     #[test]
     fn upstream_name_says_address_and_protocol() {
@@ -116,12 +132,14 @@ mod tests {
             ("[fd00::1]:8080", Protocol::Http2, "fd00--1_8080_http2"),
             ("[::ffff:1.2.3.4]:1", Protocol::Http2Tls, "--ffff-1.2.3.4_1_http2-tls"),
         ] {
-            let mut out = "a ".to_owned();
             let address = BackendAddress::ClusterIp(address.parse().unwrap());
-            UpstreamName(&Backend { address: address.clone(), protocol, keep_alive: true }, &IN_TURN).write(&mut out);
-            assert_eq!(out, format!("a {name}"));
-            let once = Backend { address, protocol, keep_alive: false };
-            assert_eq!(UpstreamName(&once, &IN_TURN).to_string(), format!("{name}_once"));
+            let backend = Backend { address, protocol, keep_alive: true };
+            assert_eq!(super::tests::name(&backend), name);
+            assert_eq!(super::tests::name(&Backend { keep_alive: false, ..backend.clone() }), format!("{name}_once"));
+            let verified = BackendTls { name: Some("a.example".to_owned()), ..BackendTls::default() };
+            let policy = Policy { backend_tls: verified, ..Policy::default() };
+            let of_verified = if is_tls(protocol) { format!("{name}_once") } else { name.to_owned() };
+            assert_eq!(UpstreamName::of(&backend, &policy).to_string(), of_verified);
         }
     }
 
@@ -130,7 +148,7 @@ mod tests {
         let name = |namespace: &str, name: &str| {
             let service = Key { namespace: namespace.to_owned(), name: name.to_owned() }.into();
             let address = BackendAddress::Endpoints(EndpointsId { service, port: 80 });
-            UpstreamName(&Backend { address, protocol: Protocol::Http, keep_alive: true }, &IN_TURN).to_string()
+            super::tests::name(&Backend { address, protocol: Protocol::Http, keep_alive: true })
         };
         assert_eq!(name("shop", "web-1"), "shop_web-1_80_http");
         let long = "x".repeat(64);

@@ -308,6 +308,13 @@ static ngx_command_t  sparrow_commands[] = {
       0,
       NULL },
 
+    { ngx_string("sparrow_keep_connections"),
+      NGX_HTTP_UPS_CONF|NGX_CONF_TAKE3|NGX_CONF_TAKE4,
+      sparrow_keep_connections,
+      NGX_HTTP_SRV_CONF_OFFSET,
+      0,
+      NULL },
+
       ngx_null_command
 };
 

@@ -196,6 +196,11 @@ typedef struct {
 
 typedef struct sparrow_certificate_cache_s  sparrow_certificate_cache_t;
 
+/* Connections to backends that are kept for further requests. */
+typedef struct sparrow_connections_s  sparrow_connections_t;
+
+#define SPARROW_TLS_IDENTITY_LEN  32
+
 /* Of the `http` block. */
 typedef struct {
     sparrow_table_t           *table;
@@ -211,11 +216,12 @@ typedef struct {
     ngx_http_handler_pt        auth_basic;  /* nginx's own, which finds them right or wrong */
 } sparrow_main_conf_t;
 
-/* Of a server. */
+/* Of a server, or of an upstream. */
 typedef struct {
     ngx_uint_t                 listener;
     ngx_flag_t                 route;
     sparrow_main_conf_t       *certificates; /* whose table has its certificates; NULL: it has none there */
+    sparrow_connections_t     *connections; /* those of an upstream; NULL: it keeps none */
 } sparrow_srv_conf_t;
 
 /* Of a location. */
@@ -245,6 +251,8 @@ typedef struct {
     ngx_uint_t                 current;     /* the one that is tried */
     ngx_flag_t                 busy;        /* whether it has the request, as far as that is counted */
     ngx_sockaddr_t             sockaddr;    /* its address */
+    sparrow_connections_t     *connections; /* those that its upstream keeps; NULL: it keeps none */
+    u_char                     tls_identity[SPARROW_TLS_IDENTITY_LEN]; /* who may use its connection after it, over TLS */
 } sparrow_ctx_t;
 
 sparrow_bytes_t sparrow_bytes(ngx_str_t *str);
@@ -269,6 +277,11 @@ ngx_int_t sparrow_endpoint_variable(ngx_http_request_t *r, ngx_http_variable_val
 ngx_int_t sparrow_known_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data);
 ngx_int_t sparrow_choose_endpoint(ngx_http_request_t *r, sparrow_ctx_t *ctx);
 char *sparrow_backends(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *sparrow_keep_connections(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+ngx_int_t sparrow_init_connections(ngx_conf_t *cf, sparrow_connections_t *all);
+ngx_int_t sparrow_set_tls_identity(ngx_http_request_t *r, sparrow_ctx_t *ctx);
+ngx_int_t sparrow_take_connection(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx);
+void sparrow_keep_connection(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, ngx_uint_t state);
 char *sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t sparrow_init_certificates(ngx_conf_t *cf);
 char *sparrow_open_counts(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);

@@ -67,7 +67,6 @@ sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
     sparrow_ctx_t        *ctx = data;
     sparrow_main_conf_t  *smcf;
 
-    /* `keepalive` runs around this, and then looks for a connection that it kept to the same address. */
     pc->cached = 0;
     pc->connection = NULL;
     pc->socklen = sparrow_set_address(ctx, &ctx->endpoints[ctx->current]);
@@ -91,7 +90,7 @@ sparrow_get_peer(ngx_peer_connection_t *pc, void *data)
         ctx->busy = 1;
     }
 
-    return NGX_OK;
+    return ctx->connections ? sparrow_take_connection(pc, ctx) : NGX_OK;
 }
 
 
@@ -115,11 +114,11 @@ sparrow_note(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, int failed)
 }
 
 
+/* What came of a try says whether the endpoint gets further requests, and which gets this one if it is sent again. */
 static void
-sparrow_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
+sparrow_judge_try(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, ngx_uint_t state)
 {
     ngx_connection_t     *c = pc->connection;
-    sparrow_ctx_t        *ctx = data;
     sparrow_main_conf_t  *smcf;
 
     if (ctx->busy) {
@@ -156,6 +155,19 @@ sparrow_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 }
 
 
+static void
+sparrow_free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
+{
+    sparrow_ctx_t  *ctx = data;
+
+    /* First, while the endpoint whose connection it is is still the one that is tried. */
+    if (ctx->connections) {
+        sparrow_keep_connection(pc, ctx, state);
+    }
+    sparrow_judge_try(pc, ctx, state);
+}
+
+
 #if (NGX_HTTP_SSL || NGX_COMPAT)
 
 /* Sessions of TLS are not kept. */
@@ -177,7 +189,8 @@ sparrow_save_session(ngx_peer_connection_t *pc, void *data)
 static ngx_int_t
 sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 {
-    sparrow_ctx_t  *ctx;
+    sparrow_ctx_t       *ctx;
+    sparrow_srv_conf_t  *sscf;
 
     ctx = sparrow_get_ctx(r);
     if (ctx == NULL || ctx->tries == 0) {
@@ -196,6 +209,11 @@ sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 
     ctx->request = r;
     ctx->current = 0;
+    sscf = ngx_http_conf_upstream_srv_conf(us, ngx_http_sparrow_module);
+    ctx->connections = sscf->connections;
+    if (ctx->connections && sparrow_set_tls_identity(r, ctx) != NGX_OK) {
+        return NGX_ERROR;
+    }
 
     r->upstream->peer.data = ctx;
     r->upstream->peer.get = sparrow_get_peer;
@@ -213,6 +231,8 @@ sparrow_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us)
 static ngx_int_t
 sparrow_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
 {
+    sparrow_srv_conf_t  *sscf;
+
     if (us->servers->nelts != 1) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                       "the upstream \"%V\" has \"sparrow_backends\", beside which there is no \"server\"", &us->host);
@@ -221,7 +241,9 @@ sparrow_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
 
     us->peer.init = sparrow_init_peer;
 
-    return NGX_OK;
+    sscf = ngx_http_conf_upstream_srv_conf(us, ngx_http_sparrow_module);
+
+    return sscf->connections ? sparrow_init_connections(cf, sscf->connections) : NGX_OK;
 }
 
 

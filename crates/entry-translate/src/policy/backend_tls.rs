@@ -125,8 +125,6 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
                 protocols: wanted.protocols,
                 origin: Some(identity.origin),
             };
-            // A connection that was verified for one rule must not be used for another.
-            annotations.keep_alive = Some(false);
         }
         Err(()) => annotations.unavailable = true,
     }

@@ -45,6 +45,17 @@ fn directives_that_do_not_fit_are_rejected() {
         ("sparrow_route;", "sparrow_route; location /a { sparrow_remember_passwords ''; }", "has an empty name"),
         ("sparrow_backends;", "server 127.0.0.1:1; sparrow_backends;", "beside which there is no \"server\""),
         ("sparrow_backends;", "least_conn; sparrow_backends;", "must be the first directive"),
+        ("sparrow_keep_connections 64 4s 1000000;", "sparrow_keep_connections 64;", "invalid number of arguments"),
+        ("sparrow_keep_connections 64 4s", "sparrow_keep_connections 0 4s", "takes a number from 1 to 65536"),
+        ("sparrow_keep_connections 64 4s", "sparrow_keep_connections 65537 4s", "takes a number from 1 to 65536"),
+        ("sparrow_keep_connections 64 4s", "sparrow_keep_connections 64 -1", "takes a number from 1 to 65536"),
+        ("64 4s 1000000;", "64 4s 0;", "takes a number from 1 to 65536"),
+        ("64 4s 1000000;", "64 4s 1 x;", "takes a number from 1 to 65536"),
+        (
+            "64 4s 1000000;",
+            "64 4s 1; sparrow_keep_connections 64 4s 1;",
+            "\"sparrow_keep_connections\" directive is duplicate",
+        ),
         (
             "sparrow_certificates;",
             "sparrow_certificates; sparrow_certificates;",

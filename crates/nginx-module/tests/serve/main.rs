@@ -13,6 +13,7 @@ mod endpoints;
 mod faults;
 mod fewest_requests;
 mod held_backend;
+mod kept_connections;
 mod leaving_clients;
 mod long_requests;
 mod passwords;

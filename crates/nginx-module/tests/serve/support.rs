@@ -290,8 +290,8 @@ pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
     let upstreams: String = ["http", "https", "h2c", "h2"]
         .map(|protocol| {
             format!(
-                "upstream sparrow_{protocol} {{ sparrow_backends; keepalive 64; keepalive_timeout 4s; keepalive_requests 1000000; }}\n\
-                 upstream sparrow_{protocol}_once {{ sparrow_backends; keepalive_requests 1; }}\n"
+                "upstream sparrow_{protocol} {{ sparrow_backends; sparrow_keep_connections 64 4s 1000000; }}\n\
+                 upstream sparrow_{protocol}_once {{ sparrow_backends; }}\n"
             )
         })
         .concat();
@@ -318,6 +318,10 @@ pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
         grpc_set_header Uri $uri;
         grpc_set_header Prefix $sparrow_prefix;
         grpc_set_header Sent $request_uri;
+        proxy_ssl_server_name on;
+        proxy_ssl_name $host;
+        grpc_ssl_server_name on;
+        grpc_ssl_name $host;
         add_header Route $sparrow_route always;
         add_header Sent $request_uri always;
         add_header Uri $uri always;

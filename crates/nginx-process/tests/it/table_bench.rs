@@ -44,7 +44,7 @@ impl TableBench {
             sparrow_table {runtime}/table;
             sparrow_counts {runtime}/counts;
             add_header Frame {hash} always;
-            upstream sparrow_http {{ sparrow_backends; keepalive 64; }}
+            upstream sparrow_http {{ sparrow_backends; sparrow_keep_connections 64 4s 10000; }}
             upstream sparrow_http_once {{ sparrow_backends; }}
             server {{
                 listen {routed};
