@@ -12,11 +12,23 @@ use nginx_conf::{LineOrigin, Revision, TemplateError};
 use nginx_process::Shortage;
 
 use crate::closed_ports::ClosedPorts;
-use crate::config_map::{FollowedSettings, KeyOutcome};
+use crate::config_map::{FollowedSettings, KeyOutcome, SharedSettings};
 use crate::flags::ConfigurationFlags;
 use crate::host_record::HostRecord;
 use crate::quarantine::Quarantine;
 use crate::table_plan::TablePlan;
+
+/// Most configurations that are remembered until it is known what became of them. Of more the oldest are not waited for any more.
+const MOST_OFFERED: usize = 16;
+
+/// What a configuration was made of that nginx was offered.
+#[derive(Debug)]
+struct OfferedConfiguration {
+    name: String,
+    settings: Arc<SharedSettings>,
+    /// What Secrets held that were good.
+    last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
+}
 
 /// Makes configurations.
 #[derive(Debug)]
@@ -32,6 +44,8 @@ pub struct Generator {
     last_good: Arc<BTreeMap<Key, LastGoodSecret>>,
     /// The same as it was when nginx took what was made of it.
     live_good: Arc<BTreeMap<Key, LastGoodSecret>>,
+    /// What configurations were made of that nginx was offered, and may have taken, the newest last.
+    offered: Vec<OfferedConfiguration>,
     /// Which namespace holds what, by the last configuration.
     host_owners: Arc<HostOwners>,
     /// Where that is kept over restarts.
@@ -74,6 +88,7 @@ impl Generator {
             streams: SortedMap::default(),
             last_good: Arc::default(),
             live_good: Arc::default(),
+            offered: Vec::new(),
             host_owners: record.as_ref().map(HostRecord::read).unwrap_or_default(),
             record,
             table: flags.traffic.nginx_module.as_ref().map(|_| TablePlan::default()),
@@ -167,10 +182,24 @@ impl Generator {
         self.settings.refusal()
     }
 
-    /// nginx has taken what was rendered last.
-    pub(crate) fn confirm(&mut self) {
-        self.live_good.clone_from(&self.last_good);
-        self.settings.confirm();
+    /// What was rendered last is offered to nginx as a configuration of this name.
+    pub(crate) fn note_offered(&mut self, name: &str) {
+        self.offered.retain(|offered| offered.name != name);
+        if self.offered.len() == MOST_OFFERED {
+            self.offered.remove(0);
+        }
+        let (settings, last_good) = (Arc::clone(self.settings.current()), Arc::clone(&self.last_good));
+        self.offered.push(OfferedConfiguration { name: name.to_owned(), settings, last_good });
+    }
+
+    /// nginx has taken the configuration of this name, perhaps not the newest that it was offered. What was rendered since it knows nothing of.
+    pub(crate) fn confirm(&mut self, name: &str) {
+        let Some(index) = self.offered.iter().position(|offered| offered.name == name) else { return };
+        // None comes after one that was offered later.
+        self.offered.drain(..index);
+        let OfferedConfiguration { settings, last_good, .. } = &self.offered[0];
+        self.live_good.clone_from(last_good);
+        self.settings.confirm(settings);
     }
 
     /// Which namespace holds what, by the last configuration.

@@ -131,6 +131,7 @@ impl Pipeline {
         self.snapshot = Some(snapshot);
         self.generator.write_host_record();
         let offered = self.write(&hash, files).await?;
+        self.generator.note_offered(&hash);
         self.origins = origins;
         self.progress.send_modify(|progress| {
             if offered == OfferEffect::New {
@@ -314,6 +315,10 @@ impl Pipeline {
         let live = outcome.live.as_ref().map(|frame| configuration_name(frame, revision));
         self.pending.note_live(live.as_deref());
         self.publish_pending();
+        // It may have taken one and rejected another since it was looked at last.
+        if let Some(live) = &outcome.live {
+            self.generator.confirm(live);
+        }
         if table.is_some_and(|table| self.table_failed(&table)) {
             return true;
         }
@@ -332,7 +337,6 @@ impl Pipeline {
         let failure = match (outcome.state, &self.snapshot) {
             (OutcomeState::Live, _) => {
                 self.logged = None;
-                self.generator.confirm();
                 return false;
             }
             (OutcomeState::Refused, Some(snapshot)) => {

@@ -144,9 +144,9 @@ impl FollowedSettings {
         Some(format!("ConfigMap {}/{}, {}: {message}", key.namespace, key.name, outcome.name))
     }
 
-    /// nginx has taken what was made last.
-    pub fn confirm(&mut self) {
-        self.confirmed = Arc::clone(&self.current);
+    /// nginx has taken these, which were made before.
+    pub fn confirm(&mut self, taken: &Arc<SharedSettings>) {
+        self.confirmed = Arc::clone(taken);
         self.is_confirmed = true;
     }
 

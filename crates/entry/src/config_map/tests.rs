@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use entry_model::{Acceptance, BackendMode, ConfigMap, Key, Meta, Reason, Snapshot};
 use nginx_conf::{LogFormat, TlsVersions};
@@ -376,10 +377,27 @@ fn settings_before_a_snippet_that_may_keep_someone_out_stay() {
         followed.current().nginx.keepalive_timeout.as_secs()
     };
     assert_eq!(seconds_with(&mut followed, &[("keep-alive", "30")]), 30);
-    followed.confirm();
+    let taken = Arc::clone(followed.current());
+    followed.confirm(&taken);
     let guarded = [("keep-alive", "40"), ("server-snippet", "deny 192.0.2.1;")];
     assert_eq!((seconds_with(&mut followed, &guarded), followed.refusal()), (30, None));
     assert_eq!(seconds_with(&mut followed, &[("keep-alive", "40"), ("server-snippet", "gzip on;")]), 40);
+}
+
+#[test]
+fn settings_that_came_while_nginx_took_others_are_not_what_it_took() {
+    let key = Key { namespace: "shop".to_owned(), name: "settings".to_owned() };
+    let mut followed = FollowedSettings::new(flags(), Some(key));
+    let mut snapshot = Snapshot::default();
+    snapshot.put(config_map("settings", &[("keep-alive", "30")]));
+    followed.update(&snapshot);
+    let taken = Arc::clone(followed.current());
+    snapshot.put(config_map("settings", &[("keep-alive", "40"), ("server-snippet", "deny 192.0.2.1;")]));
+    followed.update(&snapshot);
+    assert!(followed.refusal().is_some(), "it is not offered");
+    followed.confirm(&taken);
+    followed.update(&snapshot);
+    assert_eq!((followed.current().nginx.keepalive_timeout.as_secs(), followed.refusal()), (30, None));
 }
 
 #[test]
@@ -391,7 +409,8 @@ fn settings_that_nginx_rejects_stay_aside_until_the_config_map_changes() {
     assert_eq!((object.to_string().as_str(), verdict.acceptance()), ("ConfigMap shop/settings", Acceptance::Rejected));
     snapshot.put(config_map("settings", &[("keep-alive", "30")]));
     assert_eq!(followed.update(&snapshot).unwrap().1.acceptance(), Acceptance::Accepted);
-    followed.confirm();
+    let taken = Arc::clone(followed.current());
+    followed.confirm(&taken);
     snapshot.put(config_map("settings", &[("keep-alive", "40"), ("ssl-ciphers", "NONE")]));
     followed.update(&snapshot);
     assert_eq!(followed.current().nginx.keepalive_timeout.as_secs(), 40);
@@ -406,7 +425,8 @@ fn settings_that_nginx_rejects_stay_aside_until_the_config_map_changes() {
     assert_eq!(followed.current().nginx.keepalive_timeout.as_secs(), 40);
     // A fault of another key never opens what was to be asked for.
     let asks = [("keep-alive", "50"), ("global-auth-url", "http://auth.infra.svc")];
-    followed.confirm();
+    let taken = Arc::clone(followed.current());
+    followed.confirm(&taken);
     snapshot.put(config_map("settings", &asks));
     followed.update(&snapshot);
     assert!(followed.reject("nginx: [emerg] SSL_CTX_set_cipher_list(\"NONE\") failed").is_some());
