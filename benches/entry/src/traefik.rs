@@ -22,6 +22,8 @@ use crate::stage::{Stage, TRAEFIK_PROBES, create};
 
 /// The version that `scripts/install-from-pypi traefik` makes available.
 const VERSION: &str = "3.7.15";
+/// How many times as fast a change must be.
+const AHEAD: f64 = 20.0;
 /// The only controller of an `IngressClass` that it follows; so the entry is told to follow it too.
 const CONTROLLER: &str = "traefik.io/ingress-controller";
 const CLASS: &str = "both";
@@ -31,15 +33,15 @@ const REST: Duration = Duration::from_secs(3);
 /// How long it may take to serve, or to follow.
 const READY: Duration = Duration::from_mins(2);
 
-/// `SPARROW_TRAEFIK`, else what `scripts/install-from-pypi traefik` has made available.
-fn binary() -> PathBuf {
+/// What a variable names, else the program of a name and a version that `scripts/install-from-pypi` has made available.
+pub fn cached(variable: &str, name: &str, version: &str) -> PathBuf {
     let set = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
-    set("SPARROW_TRAEFIK").unwrap_or_else(|| {
+    set(variable).unwrap_or_else(|| {
         let cache = set("SPARROW_CACHE")
             .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("sparrow")))
             .or_else(|| set("HOME").map(|home| home.join(".cache/sparrow")))
             .unwrap_or_default();
-        cache.join(format!("traefik-{VERSION}")).join("traefik")
+        cache.join(format!("{name}-{version}")).join(name)
     })
 }
 
@@ -85,7 +87,7 @@ fn rule(name: &str, service: &str, port: u16) -> Value {
     }] } })
 }
 
-/// Changes of an Ingress in the API server, in turns with Traefik on the same objects. Nothing must be reached.
+/// Changes of an Ingress in the API server, in turns with Traefik on the same objects.
 ///
 /// # Errors
 /// A part fails.
@@ -95,7 +97,7 @@ pub fn traefik(stage: &Stage) -> Result<Vec<Figure>> {
 
 async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let names = ["settled-p50-traefik", "settled-p99-traefik"];
-    let binary = binary();
+    let binary = cached("SPARROW_TRAEFIK", "traefik", VERSION);
     if !binary.is_file() {
         let why = format!("{} is not there: run scripts/install-from-pypi traefik", binary.display());
         return Ok(names.map(|name| Figure { reached: true, ..Figure::missing(name, "-", &why) }).into());
@@ -122,7 +124,8 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
 
     let mut flags = stage.server_flags(NAMESPACE)?;
     flags.push(format!("--controller={CONTROLLER}"));
-    let entry = stage.run(flags, &stage.newest).await?;
+    let entry = stage.run_many(&flags, true).await?;
+    let reloads = entry.reloads().await?;
     let (_traefik, address) = start(&binary, server.admin_kubeconfig()).await?;
     let api = Api::<Ingress>::namespaced(client, NAMESPACE);
     let (batches, each) = stage.either((5, 5), (3, 1));
@@ -139,7 +142,8 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
             turns.medians.push(Samples::new(batch).median());
         }
     }
-    Ok(figures(names, (&turns[0], &turns[1]), Limit::Nothing, &format!("Traefik {VERSION}")))
+    ensure!(entry.reloads().await? == reloads, "nginx was reloaded");
+    Ok(figures(names, (&turns[0], &turns[1]), Limit::Faster([AHEAD, AHEAD]), &format!("Traefik {VERSION}")))
 }
 
 /// Waits until both answer from one backend and have rested, then leads the Ingress to the other: how long one of them
