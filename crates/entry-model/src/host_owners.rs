@@ -1,18 +1,20 @@
 //! Which namespace owns which hosts, since earlier.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
+
+use crate::SortedMap;
 
 /// What the line with the number of rules begins with.
 const RULES_PREFIX: &str = "rules ";
 
 /// Which namespace owns which hosts and first segments of paths, and how many rules of each are served: what makes a claim older than
-/// the object says that asks for it.
+/// the object says that asks for it. Cheap to clone, and to compare with one that it was cloned of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostOwners {
-    owners: HashMap<String, Arc<str>>,
-    rules: HashMap<Arc<str>, usize>,
+    owners: SortedMap<String, Arc<str>>,
+    rules: SortedMap<Arc<str>, usize>,
 }
 
 impl HostOwners {
@@ -62,9 +64,36 @@ impl HostOwners {
         }
     }
 
+    /// Notes that a namespace owns this, and no other any more; or that none does.
+    pub fn set_owner(&mut self, key: &str, namespace: Option<&str>) {
+        if self.owner_of(key) == namespace {
+            return;
+        }
+        match namespace {
+            Some(namespace) => {
+                let name = self.name(namespace);
+                self.owners.insert(key.to_owned(), name);
+            }
+            None => drop(self.owners.remove(key)),
+        }
+    }
+
+    /// Notes how many rules of a namespace are served.
+    pub fn set_rule_count(&mut self, namespace: &str, count: usize) {
+        if self.rules.get(namespace) != Some(&count) {
+            self.rules.insert(namespace.into(), count);
+        }
+    }
+
+    /// What has another owner than in these.
+    pub fn changed_keys<'a>(&'a self, before: &'a Self) -> Vec<&'a str> {
+        let changed = self.owners.changed_keys(&before.owners, PartialEq::eq);
+        changed.into_iter().map(String::as_str).collect()
+    }
+
     /// The name of a namespace, kept once.
     fn name(&mut self, namespace: &str) -> Arc<str> {
-        if let Some((name, _)) = self.rules.get_key_value(namespace) {
+        if let Some(name) = self.rules.key(namespace) {
             return Arc::clone(name);
         }
         let name: Arc<str> = namespace.into();

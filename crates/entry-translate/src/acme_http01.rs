@@ -22,9 +22,7 @@ pub fn inherit_rules(
     attached: &mut [AttachedObject<'_>],
     may: impl Fn(&Rule, &Host) -> bool,
 ) {
-    let only =
-        |host: &Host| !host.rules.is_empty() && host.rules.iter().all(|rule| rule.matches.path.is_acme_challenge());
-    let solvers = routes.hosts.iter().filter(|(name, host)| **name != HostName::Any && only(host));
+    let solvers = routes.hosts.iter().filter(|(name, host)| **name != HostName::Any && is_only_for_challenges(host));
     let names: Vec<HostName> = solvers.map(|(name, _)| name.clone()).collect();
     let mut room = (!names.is_empty()).then(|| RuleBudget::of(routes, *bound));
     for name in names {
@@ -63,6 +61,11 @@ pub fn inherit_rules(
         host.rules.extend(more);
         host.rules.sort_by(|a, b| a.matches.precedence(&b.matches));
     }
+}
+
+/// Whether a host is there for challenges, and for nothing else.
+pub fn is_only_for_challenges(host: &Host) -> bool {
+    !host.rules.is_empty() && host.rules.iter().all(|rule| rule.matches.path.is_acme_challenge())
 }
 
 /// How many rules there are, and how many there may be.

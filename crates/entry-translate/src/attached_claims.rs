@@ -1,6 +1,6 @@
 //! What all objects ask for, side by side.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::HostName;
@@ -18,6 +18,8 @@ pub struct AttachedClaims<'c> {
     pub canaries: Vec<AttachedCanary<'c>>,
     /// Hosts for which nothing is asked, and that nobody else gets.
     pub held_hosts: Vec<(&'c HostName, HostClaimant<'c>)>,
+    /// Rules that were taken out.
+    pub left_out: Vec<AttachedClaim<'c>>,
 }
 
 /// An object that names a host, and all that it asks for.
@@ -63,14 +65,29 @@ impl<'c> AttachedClaims<'c> {
         all
     }
 
+    /// Keeps what is for these hosts; certificates stay, since they are given to hosts.
+    pub fn keep_hosts(&mut self, names: &BTreeSet<HostName>) {
+        self.rules.retain(|rule| names.contains(&rule.claim.host));
+        self.canaries.retain(|canary| names.contains(&canary.claim.host));
+        self.held_hosts.retain(|(host, _)| names.contains(host));
+    }
+
+    /// The namespace of the object that gets what no rule matches.
+    pub fn default_namespace<'a>(&self, attached: &'a [AttachedObject<'_>]) -> Option<&'a str> {
+        let first = self.defaults.iter().min_by_key(|(_, owner)| *owner);
+        first.map(|(_, (_, owner))| attached[*owner].object.key.namespace.as_str())
+    }
+
     /// Keeps those rules for which it is said. Of the others nothing is said any more but that.
     pub fn keep_rules(&mut self, keep: &[bool], attached: &mut [AttachedObject<'_>]) {
         let mut left_out: HashMap<usize, HashSet<ClaimSite>> = HashMap::new();
         let mut keep = keep.iter();
-        self.rules.retain(|AttachedClaim { claim, owner, .. }| {
+        let taken_out = &mut self.left_out;
+        self.rules.retain(|rule| {
             let keeps = keep.next().copied().unwrap_or(true);
             if !keeps {
-                left_out.entry(owner.1).or_default().insert(claim.site);
+                left_out.entry(rule.owner.1).or_default().insert(rule.claim.site);
+                taken_out.push(*rule);
             }
             keeps
         });

@@ -93,6 +93,26 @@ impl CertificateSelection {
         self.offers.push(offer);
     }
 
+    /// The certificates that are offered from several Secrets, or that are known from another.
+    pub fn twins(&self, known: &SortedMap<CertificateId, Arc<Certificate>>) -> HashSet<CertificateId> {
+        let mut offered: HashMap<&CertificateId, &Arc<Certificate>> = HashMap::new();
+        let mut twins = HashSet::new();
+        for OfferedCertificate { loaded, .. } in &self.offers {
+            let first = *offered.entry(&loaded.id).or_insert(&loaded.certificate);
+            let is_same =
+                |other: &Arc<Certificate>| Arc::ptr_eq(other, &loaded.certificate) || *other == loaded.certificate;
+            if !is_same(first) || !known.get(&loaded.id).is_none_or(is_same) {
+                twins.insert(loaded.id.clone());
+            }
+        }
+        twins
+    }
+
+    /// Whether one of these is offered.
+    pub fn offers_any(&self, ids: &HashSet<CertificateId>) -> bool {
+        !ids.is_empty() && self.offers.iter().any(|offer| ids.contains(&offer.loaded.id))
+    }
+
     /// Adds that an object names a certificate for a host, or for all that it has, which is not served.
     pub fn add_lacking(&mut self, owner: usize, host: Option<HostName>, lack: Lack) {
         let known = self.lacking.entry(host).or_default().entry(owner).or_insert(lack);

@@ -125,7 +125,7 @@ pub fn endpoints_of(action: &Action) -> impl Iterator<Item = &EndpointsId> {
 }
 
 /// The endpoints that an address stands for.
-fn endpoints_at(address: &BackendAddress) -> Option<&EndpointsId> {
+pub fn endpoints_at(address: &BackendAddress) -> Option<&EndpointsId> {
     match address {
         BackendAddress::Endpoints(id) => Some(id),
         BackendAddress::ClusterIp(_) => None,

@@ -22,6 +22,7 @@
 //! All along, `verdict_draft` keeps what the owner of each object is told, and `claim_site` where in an object a claim is made.
 
 mod acme_http01;
+mod amounts;
 mod attach;
 mod attached_claims;
 mod authorities;
@@ -39,6 +40,8 @@ mod endpoints;
 mod first_segment;
 mod host;
 mod host_actions;
+mod host_bonds;
+mod host_change;
 mod host_client_certificates;
 mod host_client_tls;
 mod host_or_segment;
@@ -74,5 +77,5 @@ pub use policy::{
 pub use settings::{HostOwnership, PolicyDefaults, Quarantine, TlsPassthroughAnnotations, TranslateSettings};
 pub use stream_services::StreamServices;
 pub use tls::LastGoodSecret;
-pub use translate::{Translator, translate};
+pub use translate::{Translator, Way, translate};
 pub use translation::Translation;

@@ -1,11 +1,11 @@
 //! Who gets what several ask for, and the order in which rules are tried: host by host.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action, CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef, PathMatch,
-    Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
+    Action, Certificate, CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef,
+    PathMatch, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
 };
 
 use crate::Bound;
@@ -134,6 +134,16 @@ pub struct MergeContext<'a> {
     pub most: &'a Bound,
     /// What must stay closed.
     pub left_out: &'a LeftOutPaths<'a>,
+    /// The namespace of the object that gets what no rule matches.
+    pub default: Option<String>,
+}
+
+/// What was made of hosts.
+pub struct MergedHosts {
+    hosts: Vec<(HostName, Arc<Host>)>,
+    tls_passthrough: Vec<(HostName, TlsPassthrough)>,
+    /// The certificates that they got.
+    pub certificates: SortedMap<CertificateId, Arc<Certificate>>,
 }
 
 /// Takes these certificates from hosts. Requests over HTTP go on being redirected, to where no connection is made: they were to be served over
@@ -169,10 +179,49 @@ impl HostMerger {
     pub fn merge(
         &mut self,
         claims: &AttachedClaims<'_>,
-        mut certificates: CertificateSelection,
+        certificates: CertificateSelection,
         context: &MergeContext<'_>,
         attached: &mut [AttachedObject<'_>],
     ) -> Routes {
+        let before = std::mem::take(&mut self.hosts);
+        let MergedHosts { hosts, tls_passthrough, certificates } =
+            self.merge_hosts(before, claims, certificates, context, attached);
+        let default = self.default_rule(claims, attached);
+        let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
+        let (policies, tls_passthrough) = (self.policies.clone(), tls_passthrough.into_iter().collect());
+        Routes { hosts, default, tls_passthrough, policies, certificates, ..Routes::default() }
+    }
+
+    /// Merges these hosts again, and no others. `claims`: all that is asked for there.
+    pub fn merge_again(
+        &mut self,
+        names: &BTreeSet<HostName>,
+        claims: &AttachedClaims<'_>,
+        certificates: CertificateSelection,
+        context: &MergeContext<'_>,
+        attached: &mut [AttachedObject<'_>],
+    ) -> MergedHosts {
+        let before = names.iter().filter_map(|name| self.hosts.remove_entry(name)).collect();
+        let merged = self.merge_hosts(before, claims, certificates, context, attached);
+        for name in names {
+            match self.hosts.get(name).map(|merged| &merged.host) {
+                Some(host) if self.published.get(name).is_some_and(|published| Arc::ptr_eq(published, host)) => {}
+                Some(host) => drop(self.published.insert(name.clone(), Arc::clone(host))),
+                None => drop(self.published.remove(name)),
+            }
+        }
+        merged
+    }
+
+    /// Merges the hosts that are asked for. `before`: what was made of them last.
+    fn merge_hosts(
+        &mut self,
+        mut before: HashMap<HostName, Box<MergedHost>>,
+        claims: &AttachedClaims<'_>,
+        mut certificates: CertificateSelection,
+        context: &MergeContext<'_>,
+        attached: &mut [AttachedObject<'_>],
+    ) -> MergedHosts {
         let mut by_host: HashMap<&HostName, Vec<AttachedClaim<'_>>> = HashMap::with_capacity(claims.rules.len());
         for candidate in &claims.rules {
             by_host.entry(&candidate.claim.host).or_default().push(*candidate);
@@ -186,14 +235,11 @@ impl HostMerger {
         let mut by_host: Vec<_> = by_host.into_iter().collect();
         // Findings on one field are in this order.
         by_host.sort_unstable_by_key(|(host, _)| *host);
-        let first = claims.defaults.iter().min_by_key(|(_, owner)| *owner);
-        let default = first.map(|(_, (_, owner))| attached[*owner].object.key.namespace.clone());
-        let is_closed = |name: &HostName, first: &str| match (context.listed, &default) {
+        let is_closed = |name: &HostName, first: &str| match (context.listed, &context.default) {
             (Some(listed), Some(default)) => listed.withholds_default(name, Some(first), default),
             _ => false,
         };
         let mut unredirected = vec![false; attached.len()];
-        let mut before = std::mem::take(&mut self.hosts);
         self.last = None;
         let mut hosts = Vec::with_capacity(by_host.len());
         if !self.for_one_snapshot {
@@ -269,11 +315,7 @@ impl HostMerger {
         }
         take_certificates(&certificates.drop_over_bound(context.most, attached), &mut hosts);
         report_unredirected(&unredirected, attached);
-        let default = self.default_rule(claims, attached);
-        let certificates = certificates.into_served(attached);
-        let hosts = if self.for_one_snapshot { hosts.into_iter().collect() } else { self.publish_hosts(&hosts) };
-        let (policies, tls_passthrough) = (self.policies.clone(), tls_passthrough.into_iter().collect());
-        Routes { hosts, default, tls_passthrough, policies, certificates, ..Routes::default() }
+        MergedHosts { hosts, tls_passthrough, certificates: certificates.into_served(attached) }
     }
 
     /// How requests of a canary are treated: as those of its main, with which they are counted.
@@ -295,6 +337,23 @@ impl HostMerger {
     /// What was made of a host.
     pub fn made(&self, name: &HostName) -> Option<&Arc<Host>> {
         self.hosts.get(name).map(|merged| &merged.host)
+    }
+
+    /// How many claims a host was merged from.
+    pub fn claim_count(&self, name: &HostName) -> usize {
+        self.hosts.get(name).map_or(0, |merged| merged.candidates.len() + merged.canaries.len())
+    }
+
+    /// The rules from which a host was merged, each with all that its object asks for.
+    pub fn rules_of(&self, name: &HostName) -> impl Iterator<Item = (&Arc<Claims>, &Claim)> {
+        let rules = self.hosts.get(name).into_iter().flat_map(|merged| &merged.candidates);
+        rules.map(|(claims, index)| (claims, &claims.rules[*index]))
+    }
+
+    /// Takes out a policy that no rule has any more.
+    pub fn remove_policy(&mut self, id: PolicyId) {
+        self.policies.remove(id);
+        self.last = None;
     }
 
     /// Where TLS connections for a host go as they come, if they do.

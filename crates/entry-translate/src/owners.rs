@@ -83,6 +83,11 @@ impl<'a> HostLists<'a> {
         *host != HostName::Any && !self.of(host).map_or_else(own, |namespaces| namespaces.contains(&default))
     }
 
+    /// Whether a host is listed.
+    pub fn has(&self, host: &HostName) -> bool {
+        self.by_host.contains_key(host)
+    }
+
     /// The hosts that are listed.
     pub fn hosts(&self) -> impl Iterator<Item = &HostName> {
         self.by_host.keys()

@@ -7,15 +7,16 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use entry_model::{HostName, Key, Kind, Object, ObjectRef, Snapshot, Verdict};
+use entry_model::{Host, HostName, HostOwners, Key, Kind, Object, ObjectRef, PolicyId, Snapshot, Verdict};
 
 use crate::attach::{self, AttachedClasses, RouteObject};
 use crate::cached_claims::CachedClaims;
 use crate::claim::{self, Claims};
+use crate::host_bonds::HostBonds;
 use crate::merge::HostMerger;
 use crate::service_users::ServiceUsers;
 use crate::translation::Translation;
-use crate::{TranslateSettings, stream_services};
+use crate::{HostOwnership, TranslateSettings, stream_services};
 
 /// Of more objects at once the whole way is not much longer.
 const MOST_OBJECTS: usize = 256;
@@ -23,14 +24,26 @@ const MOST_OBJECTS: usize = 256;
 /// What was translated last.
 #[derive(Debug)]
 pub struct LastTranslation {
-    snapshot: Snapshot,
-    settings: TranslateSettings,
+    pub snapshot: Snapshot,
+    pub settings: TranslateSettings,
     pub translation: Translation,
     /// When the same snapshot gives something else, in seconds since 1970: what is said of certificates depends on the time.
-    changes_at: Option<i64>,
-    users: ServiceUsers,
+    pub changes_at: Option<i64>,
+    pub users: ServiceUsers,
+    /// How many rules have each policy, by its number.
+    policy_uses: Vec<u32>,
+    /// What binds hosts together; none if that cannot be followed.
+    pub bonds: Option<HostBonds>,
     /// The Services that the operator names: those to which ports of this entry lead, and the default backend.
     named_by_operator: BTreeSet<Key>,
+}
+
+/// What is known of a translation of all objects, beside its result.
+#[derive(Debug)]
+pub struct MadeOfAll {
+    /// When, in seconds since 1970, the same snapshot gives something else.
+    pub changes_at: Option<i64>,
+    pub bonds: Option<HostBonds>,
 }
 
 /// An object that leads elsewhere than before.
@@ -53,7 +66,7 @@ impl LastTranslation {
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         translation: &Translation,
-        changes_at: Option<i64>,
+        MadeOfAll { changes_at, bonds }: MadeOfAll,
         claims: &HashMap<usize, CachedClaims>,
         merger: &HostMerger,
     ) -> Option<Self> {
@@ -75,7 +88,9 @@ impl LastTranslation {
         let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
         let mut named_by_operator = stream_services::named_services(&snapshot, &settings.stream_services);
         named_by_operator.extend(settings.defaults.default_backend.iter().map(|default| default.service.clone()));
-        Some(Self { snapshot, settings, translation, changes_at, users, named_by_operator })
+        let mut policy_uses = vec![0; translation.routes.policies.id_count()];
+        translation.routes.rules().for_each(|rule| policy_uses[rule.policy.0 as usize] += 1);
+        Some(Self { snapshot, settings, translation, changes_at, users, policy_uses, bonds, named_by_operator })
     }
 
     /// The objects that lead elsewhere; none if more than that changed.
@@ -86,24 +101,12 @@ impl LastTranslation {
         claims: &HashMap<usize, CachedClaims>,
         merger: &HostMerger,
     ) -> Option<Vec<Retarget>> {
-        if !self.is_same_beside_routes(snapshot, settings) {
-            return None;
-        }
-        let services = snapshot.services.changed_keys(&self.snapshot.services, Arc::ptr_eq);
-        let ingresses = snapshot.ingresses.changed_keys(&self.snapshot.ingresses, Arc::ptr_eq);
-        let users = services.iter().flat_map(|service| self.users.of(service)).cloned();
-        let changed = |kind| move |key: &&Arc<Key>| ObjectRef { kind, key: Arc::clone(key) };
-        let objects = services.iter().map(changed(Kind::Service)).chain(ingresses.iter().map(changed(Kind::Ingress)));
-        let objects: BTreeSet<ObjectRef> = objects.chain(users).collect();
-        if objects.len() > MOST_OBJECTS {
-            return None;
-        }
-        if services.iter().any(|key| self.named_by_operator.contains(&***key)) {
+        if !self.is_same_beside_routes(snapshot, settings) || !self.changed_records(snapshot, settings)?.is_empty() {
             return None;
         }
         let classes = AttachedClasses::of(snapshot, settings);
         let mut plan = Vec::new();
-        for reference in objects {
+        for reference in self.changed_objects(snapshot)? {
             let before = route_object(&self.snapshot, &reference)?;
             let now = route_object(snapshot, &reference)?;
             match [before, now].map(|object| attach::is_attached(object, &classes, settings)) {
@@ -117,27 +120,59 @@ impl LastTranslation {
         Some(plan)
     }
 
-    /// Whether nothing but Services and Ingresses has changed.
-    fn is_same_beside_routes(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> bool {
-        let same_owners = settings.host_owners.len() == self.settings.host_owners.len()
-            && settings
-                .host_owners
-                .iter()
-                .zip(&self.settings.host_owners)
-                .all(|(now, before)| Arc::ptr_eq(now, before));
+    /// The objects that changed, or that name a Service which did; none if they are many, or the operator names such a Service.
+    pub fn changed_objects(&self, snapshot: &Snapshot) -> Option<BTreeSet<ObjectRef>> {
+        let services = snapshot.services.changed_keys(&self.snapshot.services, Arc::ptr_eq);
+        let ingresses = snapshot.ingresses.changed_keys(&self.snapshot.ingresses, Arc::ptr_eq);
+        let users = services.iter().flat_map(|service| self.users.of(service)).cloned();
+        let changed = |kind| move |key: &&Arc<Key>| ObjectRef { kind, key: Arc::clone(key) };
+        let objects = services.iter().map(changed(Kind::Service)).chain(ingresses.iter().map(changed(Kind::Ingress)));
+        let objects: BTreeSet<ObjectRef> = objects.chain(users).collect();
+        if objects.len() > MOST_OBJECTS {
+            return None;
+        }
+        if services.iter().any(|key| self.named_by_operator.contains(&***key)) {
+            return None;
+        }
+        Some(objects)
+    }
+
+    /// The hosts of which the records of owners say something else than before; none if not all are known by name.
+    pub fn changed_records(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> Option<BTreeSet<HostName>> {
+        let mut names = BTreeSet::new();
+        if settings.ownership == HostOwnership::None {
+            return Some(names);
+        }
+        if settings.host_owners.len() != self.settings.host_owners.len() {
+            return None;
+        }
+        let now = std::iter::once(&snapshot.host_owners).chain(&settings.host_owners);
+        let before = std::iter::once(&self.snapshot.host_owners).chain(&self.settings.host_owners);
+        for (now, before) in now.zip(before).filter(|(now, before)| !Arc::ptr_eq(now, before)) {
+            let changed = now.changed_keys(before);
+            // Near a bound it matters too how many rules they count.
+            if self.bonds.is_none() || changed.len() > MOST_OBJECTS {
+                return None;
+            }
+            for key in changed {
+                names.insert(host_of_key(key)?);
+            }
+        }
+        Some(names)
+    }
+
+    /// Whether nothing but Services and Ingresses has changed, and the records of owners.
+    pub fn is_same_beside_routes(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> bool {
         let same_secrets = Arc::ptr_eq(&settings.last_good, &self.settings.last_good);
         let same_time =
             settings.now >= self.settings.now && self.changes_at.is_none_or(|changes_at| settings.now < changes_at);
         let others = Snapshot {
             services: self.snapshot.services.clone(),
             ingresses: self.snapshot.ingresses.clone(),
+            host_owners: Arc::clone(&self.snapshot.host_owners),
             ..snapshot.clone()
         };
-        same_owners
-            && same_secrets
-            && same_time
-            && settings.is_same_but_for_the_past(&self.settings)
-            && others == self.snapshot
+        same_secrets && same_time && settings.is_same_but_for_the_past(&self.settings) && others == self.snapshot
     }
 
     /// An object that leads elsewhere; none if it asks for something else too.
@@ -158,7 +193,9 @@ impl LastTranslation {
         }
         let known = claims.get(&before.memory_address())?;
         let old = Arc::clone(&known.claims);
-        let new = Arc::new(claim::read_claims(now, snapshot, settings, known.tls));
+        let mut new = claim::read_claims(now, snapshot, settings, known.tls);
+        new.object = Some(reference.clone());
+        let new = Arc::new(new);
         // Which endpoints there are is found for all routes together.
         if !old.ask_for_the_same(&new) || old.name_endpoints() || new.name_endpoints() {
             return None;
@@ -199,7 +236,6 @@ impl LastTranslation {
         claims: &mut HashMap<usize, CachedClaims>,
         merger: &mut HostMerger,
     ) {
-        let policies = merger.policies().len();
         for retarget in plan {
             let Retarget { reference, before, object, now, old, new, tls, verdict } = retarget;
             let names: BTreeSet<HostName> = old.hosts().cloned().collect();
@@ -209,33 +245,54 @@ impl LastTranslation {
                     if let Some(passthrough) = merger.tls_passthrough(&name) {
                         tls_passthrough.insert(name.clone(), passthrough);
                     }
-                    self.translation.routes.hosts.insert(name, host);
+                    self.put_host(name, Some(host));
                 }
             }
             claims.remove(&before);
-            self.note_services(&reference, &old, (&object, &new));
+            if let Some(before) = route_object(&self.snapshot, &reference) {
+                for service in services(before, &old) {
+                    self.users.remove(Arc::new(service), reference.clone());
+                }
+            }
+            if let Some(now) = RouteObject::of(&object) {
+                let named = services(now, &new).into_iter().map(|service| shared_key(snapshot, service));
+                named.for_each(|service| self.users.insert(service, reference.clone()));
+            }
             claims.insert(now, CachedClaims { _object: object, claims: new, tls });
             self.translation.verdicts.insert(reference, verdict);
         }
-        self.translation.routes.policies.clone_from(merger.policies());
-        if merger.policies().len() > policies {
-            merger.forget_unused_policies(&mut self.translation.routes);
-        }
+        self.drop_unused_policies(merger);
         self.snapshot = snapshot.clone();
     }
 
-    /// Remembers which Services an object names now.
-    fn note_services(&mut self, reference: &ObjectRef, old: &Claims, (now, new): (&Object, &Claims)) {
-        if let Some(before) = route_object(&self.snapshot, reference) {
-            for service in services(before, old) {
-                self.users.remove(Arc::new(service), reference.clone());
+    /// Puts a host in, or takes it out.
+    pub fn put_host(&mut self, name: HostName, host: Option<Arc<Host>>) {
+        for rule in host.iter().flat_map(|host| &host.rules) {
+            let number = rule.policy.0 as usize;
+            if number >= self.policy_uses.len() {
+                self.policy_uses.resize(number + 1, 0);
             }
+            self.policy_uses[number] += 1;
         }
-        if let Some(now) = RouteObject::of(now) {
-            for service in services(now, new) {
-                self.users.insert(shared_key(&self.snapshot, service), reference.clone());
-            }
+        let hosts = &mut self.translation.routes.hosts;
+        let before = match host {
+            Some(host) => hosts.insert(name, host),
+            None => hosts.remove(&name),
+        };
+        for rule in before.iter().flat_map(|host| &host.rules) {
+            self.policy_uses[rule.policy.0 as usize] -= 1;
         }
+    }
+
+    /// Takes out the policies that no rule has any more.
+    pub fn drop_unused_policies(&mut self, merger: &mut HostMerger) {
+        // Those too that were made of a rule before another was made of it.
+        let is_unused = |id: &PolicyId| self.policy_uses.get(id.0 as usize).is_none_or(|uses| *uses == 0);
+        let unused: Vec<PolicyId> = merger.policies().iter().map(|(id, _)| id).filter(is_unused).collect();
+        for id in unused {
+            merger.remove_policy(id);
+        }
+        self.translation.routes.policies.clone_from(merger.policies());
     }
 }
 
@@ -248,8 +305,18 @@ fn route_objects(snapshot: &Snapshot) -> impl Iterator<Item = (ObjectRef, RouteO
     services.chain(ingresses.map(move |(key, ingress)| (named(Kind::Ingress, key), RouteObject::Ingress(ingress))))
 }
 
+/// The host that a key of a record stands for, or is part of; none if it cannot be told.
+fn host_of_key(key: &str) -> Option<HostName> {
+    match key.strip_prefix("*/") {
+        Some(_) => Some(HostName::Any),
+        // A digest, or a wildcard, whose record is for the hosts below it too.
+        None if key.starts_with(HostOwners::DIGEST_MARK) || key.starts_with('*') => None,
+        None => Some(HostName::Exact(key.to_owned())),
+    }
+}
+
 /// The object of this name, if it can ask for routes.
-fn route_object<'a>(snapshot: &'a Snapshot, reference: &ObjectRef) -> Option<RouteObject<'a>> {
+pub fn route_object<'a>(snapshot: &'a Snapshot, reference: &ObjectRef) -> Option<RouteObject<'a>> {
     match reference.kind {
         Kind::Service => snapshot.services.get(&*reference.key).map(RouteObject::Service),
         Kind::Ingress => snapshot.ingresses.get(&*reference.key).map(RouteObject::Ingress),
@@ -258,12 +325,12 @@ fn route_object<'a>(snapshot: &'a Snapshot, reference: &ObjectRef) -> Option<Rou
 }
 
 /// The key of a Service, as the snapshot has it if it is there.
-fn shared_key(snapshot: &Snapshot, service: Key) -> Arc<Key> {
+pub fn shared_key(snapshot: &Snapshot, service: Key) -> Arc<Key> {
     snapshot.services.key(&service).map_or_else(|| Arc::new(service), Arc::clone)
 }
 
 /// The Services that an object and its annotations name.
-fn services(object: RouteObject<'_>, claims: &Claims) -> BTreeSet<Key> {
+pub fn services(object: RouteObject<'_>, claims: &Claims) -> BTreeSet<Key> {
     let named = claims.references.iter().filter(|reference| reference.kind == Kind::Service);
     named.map(|reference| (*reference.key).clone()).chain(object.services()).collect()
 }

@@ -10,10 +10,11 @@ use crate::attached_claims::AttachedClaims;
 use crate::cached_claims::CachedClaims;
 use crate::claim::Claims;
 use crate::endpoints::EndpointFinder;
+use crate::host_bonds::HostBonds;
 use crate::left_out::LeftOutPaths;
 use crate::merge::{HostMerger, MergeContext};
 use crate::owners::HostLists;
-use crate::retarget::LastTranslation;
+use crate::retarget::{LastTranslation, MadeOfAll};
 use crate::translation::Translation;
 use crate::{
     HostOwnership, PolicyDefaults, TranslateSettings, acme_http01, attach, bounds, claim, default_rule, owners,
@@ -71,35 +72,52 @@ pub struct Translator {
     endpoints: EndpointFinder,
     /// What was translated last, if the next one may begin with that.
     last: Option<LastTranslation>,
+    last_way: Way,
+}
+
+/// Which way a translation goes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Way {
+    /// Over all objects.
+    #[default]
+    Whole,
+    /// Over what changed.
+    Short,
 }
 
 impl Translator {
-    /// As [`translate`]. It costs what changed, as long as that is only where objects lead and how their requests are treated.
+    /// As [`translate`]. It costs what changed, as long as that is only what some objects ask for, and it binds few hosts together.
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
         let last = self.last.take();
         if let Some(mut last) = last
-            && let Some(plan) = last.plan(snapshot, settings, &self.claims, &self.merger)
+            && last.follow_change(snapshot, settings, &mut self.claims, &mut self.merger, &mut self.last_policy)
         {
-            last.follow(plan, snapshot, &mut self.claims, &mut self.merger);
             self.services = snapshot.services.clone();
+            self.last_way = Way::Short;
             return self.last.insert(last).translation.clone();
         }
-        let (translation, changes_at) = self.translate_all(snapshot, settings);
+        let (translation, made) = self.translate_all(snapshot, settings);
         if !self.merger.is_for_one_snapshot() {
-            self.last = LastTranslation::new(snapshot, settings, &translation, changes_at, &self.claims, &self.merger);
+            self.last = LastTranslation::new(snapshot, settings, &translation, made, &self.claims, &self.merger);
         }
+        self.last_way = Way::Whole;
         translation
     }
 
-    /// How many objects the short way is for, if it is taken.
+    /// Which way the last translation went.
+    pub fn last_way(&self) -> Way {
+        self.last_way
+    }
+
+    /// How many objects only lead elsewhere, if nothing else changed.
     #[cfg(test)]
     pub(crate) fn retargeted(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> Option<usize> {
         let plan = self.last.as_ref()?.plan(snapshot, settings, &self.claims, &self.merger)?;
         Some(plan.len())
     }
 
-    /// Goes the whole way. Also when, in seconds since 1970, the same snapshot gives something else.
-    fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> (Translation, Option<i64>) {
+    /// Goes the whole way. Also what is known of that beside the result.
+    fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> (Translation, MadeOfAll) {
         let asked = (settings.defaults.clone(), settings.follows_ingress_nginx);
         if self.settings != asked {
             self.claims.clear();
@@ -152,7 +170,10 @@ impl Translator {
             tls::read_certificates(snapshot, settings, &mut attached_claims.tls, &mut attached);
         let left_out = LeftOutPaths::new(&quarantined_claims, &quarantined);
         let (listed_hosts, most) = (owned.then_some(&listed), &settings.bounds.certificates);
-        let context = MergeContext { listed: listed_hosts, most, left_out: &left_out };
+        let default = attached_claims.default_namespace(&attached).map(str::to_owned);
+        let context = MergeContext { listed: listed_hosts, most, left_out: &left_out, default };
+        let is_last = self.merger.is_for_one_snapshot();
+        let twins = if is_last { HashSet::new() } else { certificates.twins(&SortedMap::default()) };
         let mut routes = self.merger.merge(&attached_claims, certificates, &context, &mut attached);
         acme_http01::inherit_rules(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
@@ -164,13 +185,16 @@ impl Translator {
         let services = stream_services::read_services(snapshot, settings);
         routes.streams.clone_from(&services.routes);
         self.endpoints.find_endpoints(snapshot, &mut routes, &mut attached);
+        let bonds = (!is_last)
+            .then(|| HostBonds::new(snapshot, settings, (&attached, &claims), &attached_claims, (&routes, twins)))
+            .flatten();
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);
         verdicts.extend(services.into_verdicts(&routes));
         default_rule::report_default_backend(&mut verdicts, snapshot, settings);
         let last_good =
             if *settings.last_good == last_good { Arc::clone(&settings.last_good) } else { Arc::new(last_good) };
-        (Translation { routes, verdicts, last_good, host_owners }, changes_at)
+        (Translation { routes, verdicts, last_good, host_owners }, MadeOfAll { changes_at, bonds })
     }
 
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.
@@ -195,6 +219,7 @@ impl Translator {
             let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| {
                 let mut claims = claim::read_claims(*source, snapshot, settings, tls);
                 claims.compact(&mut self.last_policy);
+                claims.object = Some(object.clone());
                 CachedClaims { _object: source.object(), claims: Arc::new(claims), tls }
             });
             // Of one that takes part in nothing, it matters what it asked for.

@@ -55,6 +55,14 @@ impl Policies {
         }
     }
 
+    /// Takes out one.
+    pub fn remove(&mut self, id: PolicyId) {
+        if let Some(policy) = self.slots.get_mut(id.0 as usize).and_then(Option::take) {
+            self.ids.remove(&policy);
+            self.free.push(id);
+        }
+    }
+
     /// All of them, by their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (PolicyId, &Arc<Policy>)> {
         let numbered = self.slots.iter().zip(0..);

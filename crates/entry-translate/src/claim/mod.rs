@@ -17,7 +17,7 @@ use entry_model::{
 use self::rule_path::{RulePath, unusable_path};
 use crate::attach::RouteObject;
 use crate::claim_site::ClaimSite;
-use crate::endpoints::endpoints_of;
+use crate::endpoints::{endpoints_at, endpoints_of};
 use crate::policy::annotations::Annotations;
 use crate::policy::canary_request::Canary;
 use crate::policy::client_redirects::{ActionOfHost, HttpsRedirect, RequestRedirect};
@@ -31,6 +31,8 @@ use crate::{HostOwnership, TranslateSettings};
 /// What an object asks for, and what its owner is told of that.
 #[derive(Debug, Default)]
 pub struct Claims {
+    /// The object, once it is known among others.
+    pub object: Option<ObjectRef>,
     pub rules: Vec<Claim>,
     pub default: Option<Box<DefaultClaim>>,
     pub tls: Vec<TlsClaim>,
@@ -240,11 +242,21 @@ impl Claims {
         self.host_action.is_some() || !self.host_actions.is_empty()
     }
 
-    /// Whether a rule or the default leads to endpoints.
+    /// Whether a rule, the default or a canary leads to endpoints.
     pub fn name_endpoints(&self) -> bool {
         let rules = self.rules.iter().map(|rule| &rule.action);
         let all = rules.chain(self.default.iter().map(|default| &default.action));
-        all.flat_map(endpoints_of).next().is_some()
+        let mut canaries = self.canaries.iter().filter_map(|canary| canary.backend.as_ref());
+        all.flat_map(endpoints_of).next().is_some() || canaries.any(|backend| endpoints_at(&backend.address).is_some())
+    }
+
+    /// The hosts that it names for something else than a rule: for certificates, for canaries, or to keep them from others.
+    pub fn hosts_beside_rules(&self) -> impl Iterator<Item = &HostName> {
+        let of_tls = self.tls.iter().flat_map(|tls| {
+            let named = tls.hosts.iter().flatten().map(|(_, host)| host);
+            named.chain(&tls.further)
+        });
+        of_tls.chain(self.canaries.iter().map(|canary| &canary.host)).chain(&self.held_hosts)
     }
 
     /// The hosts that are asked for.

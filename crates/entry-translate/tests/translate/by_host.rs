@@ -13,6 +13,11 @@ use crate::linked_objects::{config_map, linked_ingress, linked_secret, linked_se
 use crate::properties::any_slice;
 use crate::support::{class, exposed, ingress, left_out, prefix, rule, service, settings, to, with_rule};
 
+/// How many cases there are: those of the environment, if it says so.
+pub fn cases(usually: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(usually)
+}
+
 /// What happens between two snapshots.
 #[derive(Debug, Clone)]
 enum Change {
@@ -110,13 +115,13 @@ fn any_change() -> impl Strategy<Value = Change> {
 }
 
 /// A cluster that changes, and what of earlier snapshots matters for later ones.
-struct Cluster {
-    snapshot: Snapshot,
-    settings: TranslateSettings,
+pub struct Cluster {
+    pub snapshot: Snapshot,
+    pub settings: TranslateSettings,
 }
 
 impl Cluster {
-    fn new(ownership: HostOwnership) -> Self {
+    pub fn new(ownership: HostOwnership) -> Self {
         let mut snapshot = Snapshot::default();
         snapshot.put(class("sparrow"));
         Self { snapshot, settings: TranslateSettings { ownership, ..settings() } }
@@ -188,14 +193,14 @@ impl Cluster {
     }
 
     /// What of this comes again with the next snapshot.
-    fn remember(&mut self, built: &Translation) {
+    pub fn remember(&mut self, built: &Translation) {
         self.settings.host_owners = vec![Arc::clone(&built.host_owners)];
         self.settings.last_good.clone_from(&built.last_good);
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn incremental_translation_equals_a_full_one(
@@ -245,7 +250,7 @@ fn changes_of_what_annotations_of_a_service_name_are_followed() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(100), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Few objects that stay, so that the short way is taken, and changes of what they name.
     #[test]

@@ -13,6 +13,7 @@ mod endpoints;
 mod entry_addresses;
 mod external_auth;
 mod further_hosts;
+mod host_changes;
 mod ingresses;
 mod linked_objects;
 mod mirror;

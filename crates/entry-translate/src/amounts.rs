@@ -1,0 +1,117 @@
+//! How much is asked for, in numbers that are kept while objects come and go.
+
+use std::collections::BTreeSet;
+
+use entry_model::{HostName, SortedMap};
+
+use crate::bounds::{Bound, Bounds, claim_weight};
+use crate::claim::Claims;
+use crate::rule_weight::{Rate, rates_of};
+
+/// How much all objects ask for, at most: what several ask for counts for each of them. As long as it is within the bounds, nothing
+/// is left out because of them, in whichever order it is counted. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct AskedAmounts {
+    of: SortedMap<String, Amount>,
+    all: Amount,
+    /// All rates that there were: they are few.
+    rates: BTreeSet<Rate>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Amount {
+    hosts: usize,
+    patterns: usize,
+    rules: usize,
+    certificates: usize,
+    /// Objects that declare TLS.
+    with_tls: usize,
+}
+
+impl Amount {
+    fn of(claims: &Claims, brings_certificate: bool) -> Self {
+        let (mut amount, mut last) = (Self::default(), None);
+        for rule in &claims.rules {
+            amount.rules += claim_weight(rule);
+            // The rules of a host stand together.
+            if rule.host != HostName::Any && last.replace(&rule.host) != Some(&rule.host) {
+                amount.hosts += 1;
+                amount.patterns += usize::from(rule.host.is_wildcard());
+            }
+        }
+        Self { certificates: claims.tls.len(), with_tls: brings_certificate.into(), ..amount }
+    }
+
+    fn add(&mut self, more: Self) {
+        let Self { hosts, patterns, rules, certificates, with_tls } = self;
+        *hosts += more.hosts;
+        *patterns += more.patterns;
+        *rules += more.rules;
+        *certificates += more.certificates;
+        *with_tls += more.with_tls;
+    }
+
+    fn take(&mut self, less: Self) {
+        let Self { hosts, patterns, rules, certificates, with_tls } = self;
+        *hosts -= less.hosts;
+        *patterns -= less.patterns;
+        *rules -= less.rules;
+        *certificates -= less.certificates;
+        *with_tls -= less.with_tls;
+    }
+
+    fn fits(self, bounds: &Bounds, most: fn(&Bound) -> usize) -> bool {
+        self.hosts <= most(&bounds.hosts)
+            && self.patterns <= most(&bounds.patterns)
+            && self.rules <= most(&bounds.rules)
+            && self.certificates <= most(&bounds.certificates)
+    }
+}
+
+impl AskedAmounts {
+    /// Adds what an object asks for.
+    pub fn add(&mut self, namespace: &str, claims: &Claims, brings_certificate: bool) {
+        let more = Amount::of(claims, brings_certificate);
+        match self.of.get_mut(namespace) {
+            Some(own) => own.add(more),
+            None => drop(self.of.insert(namespace.to_owned(), more)),
+        }
+        self.all.add(more);
+        self.rates.extend(claims.rules.iter().flat_map(|rule| rates_of(&rule.policy.limits)));
+    }
+
+    /// Takes out what an object asked for.
+    pub fn take(&mut self, namespace: &str, claims: &Claims, brings_certificate: bool) {
+        let less = Amount::of(claims, brings_certificate);
+        if let Some(own) = self.of.get_mut(namespace) {
+            own.take(less);
+            if *own == Amount::default() {
+                self.of.remove(namespace);
+            }
+        }
+        self.all.take(less);
+    }
+
+    /// Whether all of it is within the bounds.
+    pub fn fit(&self, bounds: &Bounds) -> bool {
+        self.of.values().all(|own| own.fits(bounds, |bound| bound.namespace)) && self.fit_with(bounds, &[])
+    }
+
+    /// The same, if it was so but for these namespaces.
+    pub fn fit_with(&self, bounds: &Bounds, namespaces: &[&str]) -> bool {
+        let mut own = namespaces.iter().filter_map(|namespace| self.of.get(*namespace));
+        own.all(|own| own.fits(bounds, |bound| bound.namespace))
+            && self.all.fits(bounds, |bound| bound.all)
+            && self.rates.len() <= bounds.rates.namespace.min(bounds.rates.all)
+    }
+
+    /// Whether an object of a namespace declares TLS.
+    pub fn has_tls(&self, namespace: &str) -> bool {
+        self.of.get(namespace).is_some_and(|own| own.with_tls > 0)
+    }
+
+    /// Whether any object does.
+    pub fn has_any_tls(&self) -> bool {
+        self.all.with_tls > 0
+    }
+}

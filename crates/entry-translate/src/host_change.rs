@@ -1,0 +1,553 @@
+//! The short way from a snapshot to routes, where some objects ask for something else: the hosts that they name are translated by
+//! themselves, with all that has a say there.
+//!
+//! ```text
+//! changed objects ─► hosts that they name, before and now ─► objects that name these: their verdicts may change
+//!                                                             └► the hosts of those ─► objects that name these: they have a say
+//! ```
+//!
+//! On these hosts the passes are the same as over all. What binds hosts together beyond that goes the whole way: bounds that may be
+//! reached, wildcards that come and go, certificates for a wildcard, defaults.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use entry_model::{CertificateId, Host, HostName, HostOwners, Key, Object, ObjectRef, Policy, Routes, Snapshot};
+
+use crate::amounts::AskedAmounts;
+use crate::attach::{self, AttachedClasses, AttachedObject, RouteObject};
+use crate::attached_claims::{AttachedClaim, AttachedClaims};
+use crate::bounds::claim_weight;
+use crate::cached_claims::CachedClaims;
+use crate::claim::{self, Claims};
+use crate::host_bonds::{HostBonds, named_hosts, secret_of};
+use crate::host_or_segment::HostOrSegment;
+use crate::left_out::LeftOutPaths;
+use crate::merge::{HostMerger, MergeContext, MergedHosts};
+use crate::owners::{self, HostLists};
+use crate::retarget::{LastTranslation, route_object, services, shared_key};
+use crate::tls::{self, LastGoodSecret, ReadCertificates};
+use crate::verdict_draft::VerdictDraft;
+use crate::{HostOwnership, TranslateSettings};
+
+/// Most claims that are looked at: of more the whole way is not much longer.
+const MOST_CLAIMS: usize = 2048;
+
+/// An object that asks for something else than before, or did not ask before, or asks no more.
+struct ObjectChange {
+    reference: ObjectRef,
+    before: Option<AskingObject>,
+    now: Option<AskingObject>,
+}
+
+/// An object, and what it asks for.
+struct AskingObject {
+    object: Object,
+    memory_address: usize,
+    claims: Arc<Claims>,
+    tls: bool,
+    brings_certificate: bool,
+}
+
+/// What is looked at for a change.
+struct Surroundings {
+    /// The hosts of which something else may come.
+    hosts: BTreeSet<HostName>,
+    /// The hosts that are translated: those too that decide the verdicts.
+    translated: BTreeSet<HostName>,
+    /// The objects whose verdicts may change.
+    judged: BTreeSet<ObjectRef>,
+    /// The objects that have a say on hosts that are translated.
+    asking: BTreeSet<ObjectRef>,
+}
+
+impl LastTranslation {
+    /// Follows a change, if that can be done without a look at all that is there.
+    pub fn follow_change(
+        &mut self,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &mut HashMap<usize, CachedClaims>,
+        merger: &mut HostMerger,
+        last_policy: &mut Arc<Policy>,
+    ) -> bool {
+        if let Some(plan) = self.plan(snapshot, settings, claims, merger) {
+            self.follow(plan, snapshot, claims, merger);
+            self.settings.host_owners.clone_from(&settings.host_owners);
+            return true;
+        }
+        if !self.is_same_beside_routes(snapshot, settings) {
+            return false;
+        }
+        if self.change_hosts(snapshot, settings, claims, merger, last_policy).is_some() {
+            return true;
+        }
+        // Perhaps one after the other: what the records say now, and where objects lead.
+        let recorded = Snapshot { host_owners: Arc::clone(&snapshot.host_owners), ..self.snapshot.clone() };
+        if self.change_hosts(&recorded, settings, claims, merger, last_policy).is_none() {
+            return false;
+        }
+        let Some(plan) = self.plan(snapshot, settings, claims, merger) else { return false };
+        self.follow(plan, snapshot, claims, merger);
+        true
+    }
+
+    /// Translates the hosts of the objects that changed. None if that is not enough: then nothing has changed but what is known of
+    /// hosts, which is known by what they were made of.
+    fn change_hosts(
+        &mut self,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &mut HashMap<usize, CachedClaims>,
+        merger: &mut HostMerger,
+        last_policy: &mut Arc<Policy>,
+    ) -> Option<()> {
+        let bonds = self.bonds.as_ref()?;
+        let owned = settings.ownership == HostOwnership::Namespace;
+        let changed = self.changed_records(snapshot, settings)?;
+        let (changes, amounts) = self.object_changes(bonds, snapshot, settings, claims, last_policy)?;
+        let new: BTreeMap<&ObjectRef, &AskingObject> =
+            changes.iter().filter_map(|change| Some((&change.reference, change.now.as_ref()?))).collect();
+        let claims_of = |reference: &ObjectRef| {
+            if let Some(new) = new.get(reference) {
+                return Some(Arc::clone(&new.claims));
+            }
+            let object = route_object(snapshot, reference)?;
+            Some(Arc::clone(&claims.get(&object.memory_address())?.claims))
+        };
+        let around = surroundings(bonds, changed, &changes, claims_of, merger)?;
+        let Surroundings { hosts, translated, judged, asking } = &around;
+
+        let mut attached = Vec::with_capacity(asking.len());
+        let mut all = Vec::with_capacity(asking.len());
+        for reference in asking {
+            let source = route_object(snapshot, reference)?;
+            attached.push(AttachedObject { object: reference.clone(), source, draft: VerdictDraft::default() });
+            all.push(claims_of(reference)?);
+        }
+        let is_far = |host: &&HostName| !matches!(host, HostName::Exact(_)) && translated.contains(host);
+        let of_tls =
+            |claims: &Arc<Claims>| !claims.tls.is_empty() && claims.hosts_beside_rules().any(|host| is_far(&host));
+        if all.iter().any(of_tls) {
+            return None;
+        }
+        let mut asked = AttachedClaims::new(&mut attached, &all);
+        asked.keep_hosts(translated);
+        asked.defaults.clear();
+
+        let (listed, _) = if owned { HostLists::read(snapshot) } else { <_>::default() };
+        let records = std::iter::once(&snapshot.host_owners).chain(&settings.host_owners).filter(|_| owned);
+        let records: Vec<_> = records.cloned().collect();
+        let nobody = AttachedClaims::default();
+        if owned {
+            owners::enforce_owners(&listed, &records, &mut asked, &mut attached, (&nobody, &[]));
+        }
+        if is_bound_to_others(hosts, &asked, merger) {
+            return None;
+        }
+        let host_owners = if owned {
+            let next = owners::next_host_owners(&records, &asked, &attached, (&nobody, &[]));
+            self.next_owners(hosts, judged, &changes, (&asked, &attached), &next, merger)?
+        } else {
+            Arc::clone(&self.translation.host_owners)
+        };
+        let ReadCertificates { selection, last_good, changes_at } =
+            tls::read_certificates(snapshot, settings, &mut asked.tls, &mut attached);
+        let left_out = LeftOutPaths::default();
+        let context = MergeContext {
+            listed: owned.then_some(&listed),
+            most: &settings.bounds.certificates,
+            left_out: &left_out,
+            default: bonds.default.clone(),
+        };
+        let Routes { hosts: served, certificates, .. } = &self.translation.routes;
+        let twins = &bonds.twins;
+        let was_twin =
+            |name| served.get(name).and_then(|host| host.certificate.as_ref()).is_some_and(|id| twins.contains(id));
+        if !selection.twins(certificates).is_empty() || selection.offers_any(twins) || translated.iter().any(was_twin) {
+            return None;
+        }
+
+        // From here on the change is followed.
+        let merged = merger.merge_again(translated, &asked, selection, &context, &mut attached);
+        let beside = beside(hosts, &asked, &attached, &all);
+        let judge = |AttachedObject { object, source, draft }: AttachedObject<'_>| {
+            judged.contains(&object).then(|| (object, draft.into_verdict(source.meta().generation)))
+        };
+        let verdicts: Vec<_> = attached.into_iter().filter_map(judge).collect();
+        for (object, verdict) in verdicts {
+            if self.translation.verdicts.get(&object) != Some(&verdict) {
+                self.translation.verdicts.insert(object, verdict);
+            }
+        }
+        let is_closed = |name: &HostName| {
+            bonds.default.as_ref().is_some_and(|default| listed.withholds_default(name, None, default))
+        };
+        let reserved: Vec<(HostName, bool)> =
+            translated.iter().filter(|name| listed.has(name)).map(|name| (name.clone(), is_closed(name))).collect();
+        drop(new);
+        self.translation.host_owners = host_owners;
+        self.changes_at = self.changes_at.into_iter().chain(changes_at).min();
+        self.put_hosts(translated, &reserved, &merged, merger);
+        self.note_bonds(beside, amounts);
+        self.note_secrets(&changes, &last_good, settings);
+        for change in changes {
+            self.note_object(change, snapshot, claims);
+        }
+        self.snapshot = snapshot.clone();
+        self.settings.host_owners.clone_from(&settings.host_owners);
+        self.settings.now = settings.now;
+        Some(())
+    }
+
+    /// What changed objects asked for, and ask for now; and how much all ask for then.
+    fn object_changes(
+        &self,
+        bonds: &HostBonds,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &HashMap<usize, CachedClaims>,
+        last_policy: &mut Arc<Policy>,
+    ) -> Option<(Vec<ObjectChange>, AskedAmounts)> {
+        let classes = AttachedClasses::of(snapshot, settings);
+        let is_attached = |object: &_| attach::is_attached(*object, &classes, settings);
+        let mut changes = Vec::new();
+        let mut amounts = bonds.amounts.clone();
+        let references = self.changed_objects(snapshot)?;
+        for reference in &references {
+            let before = match route_object(&self.snapshot, reference).filter(is_attached) {
+                Some(object) => {
+                    let CachedClaims { claims, tls, .. } = claims.get(&object.memory_address())?;
+                    Some(AskingObject {
+                        object: object.object(),
+                        memory_address: object.memory_address(),
+                        claims: Arc::clone(claims),
+                        tls: *tls,
+                        brings_certificate: object.brings_certificate(),
+                    })
+                }
+                None => None,
+            };
+            let shared = settings.ownership == HostOwnership::None && amounts.has_any_tls();
+            let tls = settings.has_https() && (shared || amounts.has_tls(&reference.key.namespace));
+            let now = route_object(snapshot, reference).filter(is_attached).map(|object| {
+                let mut claims = claim::read_claims(object, snapshot, settings, tls);
+                claims.compact(last_policy);
+                claims.object = Some(reference.clone());
+                AskingObject {
+                    object: object.object(),
+                    memory_address: object.memory_address(),
+                    claims: Arc::new(claims),
+                    tls,
+                    brings_certificate: object.brings_certificate(),
+                }
+            });
+            let both = || before.iter().chain(&now);
+            // A default is for all hosts; and which endpoints there are is found for all routes together.
+            if both().any(|object| object.claims.default.is_some() || object.claims.name_endpoints()) {
+                return None;
+            }
+            if before.is_some() || now.is_some() {
+                changes.push(ObjectChange { reference: reference.clone(), before, now });
+            }
+        }
+        for ObjectChange { reference, before, now } in &changes {
+            let namespace = &reference.key.namespace;
+            if let Some(object) = now {
+                amounts.add(namespace, &object.claims, object.brings_certificate);
+            }
+            if let Some(object) = before {
+                amounts.take(namespace, &object.claims, object.brings_certificate);
+            }
+        }
+        let namespaces: Vec<&str> = changes.iter().map(|change| change.reference.key.namespace.as_str()).collect();
+        // Where the first object declares TLS, annotations of the others say something else.
+        let same_tls = |namespace: &&str| amounts.has_tls(namespace) == bonds.amounts.has_tls(namespace);
+        let fits = amounts.fit_with(&settings.bounds, &namespaces) && namespaces.iter().all(same_tls);
+        fits.then_some((changes, amounts))
+    }
+
+    /// Who owns what from now on. None if a namespace has no rule any more: whether it has something else is not known.
+    fn next_owners(
+        &self,
+        hosts: &BTreeSet<HostName>,
+        judged: &BTreeSet<ObjectRef>,
+        changes: &[ObjectChange],
+        (asked, attached): (&AttachedClaims<'_>, &[AttachedObject<'_>]),
+        next: &HostOwners,
+        merger: &HostMerger,
+    ) -> Option<Arc<HostOwners>> {
+        let before = &self.translation.host_owners;
+        let mut owners = HostOwners::clone(before);
+        // How much more or less of a namespace is served.
+        let mut more: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+        let mut seen = HashSet::new();
+        for name in hosts {
+            let mut units = BTreeSet::new();
+            if *name != HostName::Any {
+                units.insert(HostOrSegment::Host(name).key());
+            }
+            for (claims, claim) in merger.rules_of(name) {
+                let namespace = &*claims.object.as_ref()?.key.namespace;
+                units.insert(HostOrSegment::of(name, &claim.matches.path).key());
+                if seen.insert((false, namespace, name, &claim.matches)) {
+                    more.entry(namespace).or_default().0 += claim_weight(claim);
+                }
+            }
+            for AttachedClaim { claim, owner, .. } in asked.rules.iter().filter(|rule| rule.claim.host == *name) {
+                let namespace = &*attached[owner.1].object.key.namespace;
+                units.insert(HostOrSegment::of(name, &claim.matches.path).key());
+                if seen.insert((true, namespace, name, &claim.matches)) {
+                    more.entry(namespace).or_default().1 += claim_weight(claim);
+                }
+            }
+            for unit in units {
+                owners.set_owner(&unit, next.owner_of(&unit));
+            }
+        }
+        for (namespace, (less, more)) in more {
+            owners.set_rule_count(namespace, (owners.rule_count(namespace) + more).checked_sub(less)?);
+        }
+        let objects = judged.iter().chain(changes.iter().map(|change| &change.reference));
+        if objects.into_iter().any(|object| owners.rule_count(&object.key.namespace) == 0) {
+            return None;
+        }
+        Some(if owners == **before { Arc::clone(before) } else { Arc::new(owners) })
+    }
+}
+
+impl LastTranslation {
+    /// Takes over what was made of hosts. `reserved`: those that operators keep for their owners, and whether they have no default.
+    fn put_hosts(
+        &mut self,
+        translated: &BTreeSet<HostName>,
+        reserved: &[(HostName, bool)],
+        merged: &MergedHosts,
+        merger: &mut HostMerger,
+    ) {
+        for name in translated {
+            let before = self.translation.routes.hosts.get(name).cloned();
+            let reserved = || {
+                let (_, closed) = reserved.iter().find(|(reserved, _)| reserved == name)?;
+                let host = Host { closed: *closed, ..Host::default() };
+                Some(before.clone().filter(|before| **before == host).unwrap_or_else(|| Arc::new(host)))
+            };
+            let now = merger.made(name).cloned().or_else(reserved);
+            let passthrough = merger.tls_passthrough(name);
+            let passed = &mut self.translation.routes.tls_passthrough;
+            if passed.get(name) != passthrough.as_ref() {
+                match passthrough {
+                    Some(passthrough) => drop(passed.insert(name.clone(), passthrough)),
+                    None => drop(passed.remove(name)),
+                }
+            }
+            let is_same = match (&before, &now) {
+                (Some(before), Some(now)) => Arc::ptr_eq(before, now),
+                (None, None) => true,
+                _ => false,
+            };
+            if is_same {
+                continue;
+            }
+            let certificate = |host: &Option<Arc<Host>>| host.as_ref().and_then(|host| host.certificate.clone());
+            self.note_certificates(certificate(&before), certificate(&now), merged);
+            self.put_host(name.clone(), now);
+        }
+        self.drop_unused_policies(merger);
+    }
+
+    /// A host has another certificate than before.
+    fn note_certificates(&mut self, before: Option<CertificateId>, now: Option<CertificateId>, merged: &MergedHosts) {
+        let (Some(bonds), true) = (&mut self.bonds, before != now) else { return };
+        let served = &mut self.translation.routes.certificates;
+        if let Some(id) = now {
+            if let Some(certificate) = merged.certificates.get(&id).filter(|_| !served.contains_key(&id)) {
+                served.insert(id.clone(), Arc::clone(certificate));
+            }
+            *bonds.certificate_uses.entry(id).or_default() += 1;
+        }
+        if let Some(id) = before
+            && let Some(uses) = bonds.certificate_uses.get_mut(&id)
+        {
+            *uses -= 1;
+            if *uses == 0 {
+                bonds.certificate_uses.remove(&id);
+                served.remove(&id);
+            }
+        }
+    }
+
+    fn note_bonds(&mut self, beside: Vec<(HostName, Vec<ObjectRef>)>, amounts: AskedAmounts) {
+        let Some(bonds) = &mut self.bonds else { return };
+        bonds.amounts = amounts;
+        for (name, objects) in beside {
+            if objects.is_empty() {
+                bonds.beside.remove(&name);
+            } else {
+                bonds.beside.insert(name, objects);
+            }
+        }
+    }
+
+    /// Remembers which Secrets gave certificates. `last_good`: those of them that were looked at.
+    fn note_secrets(
+        &mut self,
+        changes: &[ObjectChange],
+        last_good: &BTreeMap<Key, LastGoodSecret>,
+        settings: &TranslateSettings,
+    ) {
+        let Some(bonds) = &mut self.bonds else { return };
+        let named = |object: &Option<AskingObject>| {
+            let tls = object.iter().flat_map(|object| &object.claims.tls);
+            tls.filter_map(|tls| secret_of(tls, settings).cloned()).collect::<Vec<_>>()
+        };
+        for key in changes.iter().flat_map(|change| named(&change.now)) {
+            *bonds.secret_uses.entry(key).or_default() += 1;
+        }
+        let mut gone = Vec::new();
+        for key in changes.iter().flat_map(|change| named(&change.before)) {
+            let Some(uses) = bonds.secret_uses.get_mut(&key) else { continue };
+            *uses -= 1;
+            if *uses == 0 {
+                bonds.secret_uses.remove(&key);
+                gone.push(key);
+            }
+        }
+        let known = &self.translation.last_good;
+        let is_new = |(key, good): &(&Key, &LastGoodSecret)| known.get(*key) != Some(*good);
+        if gone.iter().any(|key| known.contains_key(key)) || last_good.iter().any(|good| is_new(&good)) {
+            let mut next = BTreeMap::clone(known);
+            next.extend(last_good.iter().map(|(key, good)| (key.clone(), good.clone())));
+            next.retain(|key, _| !gone.contains(key));
+            self.translation.last_good = Arc::new(next);
+            // What a Secret holds that is as it was is the same, wherever it is read.
+            self.settings.last_good = Arc::clone(&self.translation.last_good);
+        }
+    }
+
+    /// Remembers what an object asks for now, and which Services it names.
+    fn note_object(&mut self, change: ObjectChange, snapshot: &Snapshot, claims: &mut HashMap<usize, CachedClaims>) {
+        let ObjectChange { reference, before, now } = change;
+        if now.is_none() {
+            self.translation.verdicts.remove(&reference);
+        }
+        if let Some(AskingObject { object, memory_address, claims: asked, .. }) = before {
+            for service in RouteObject::of(&object).into_iter().flat_map(|object| services(object, &asked)) {
+                self.users.remove(Arc::new(service), reference.clone());
+            }
+            claims.remove(&memory_address);
+        }
+        if let Some(AskingObject { object, memory_address, claims: asked, tls, .. }) = now {
+            for service in RouteObject::of(&object).into_iter().flat_map(|object| services(object, &asked)) {
+                self.users.insert(shared_key(snapshot, service), reference.clone());
+            }
+            claims.insert(memory_address, CachedClaims { _object: object, claims: asked, tls });
+        }
+    }
+}
+
+/// What is looked at for a change of these hosts and objects; none if it is too much, or more than hosts of a name.
+fn surroundings(
+    bonds: &HostBonds,
+    changed: BTreeSet<HostName>,
+    changes: &[ObjectChange],
+    claims_of: impl Fn(&ObjectRef) -> Option<Arc<Claims>>,
+    merger: &HostMerger,
+) -> Option<Surroundings> {
+    let asked = |object: &Option<AskingObject>| object.as_ref().map(|object| Arc::clone(&object.claims));
+    let gone: BTreeSet<&ObjectRef> =
+        changes.iter().filter(|change| change.now.is_none()).map(|change| &change.reference).collect();
+    let mut hosts = changed;
+    for claims in changes.iter().flat_map(|change| [asked(&change.before), asked(&change.now)]).flatten() {
+        hosts.extend(named_hosts(&claims).into_iter().cloned());
+    }
+    // Those below a wildcard depend on it.
+    if hosts.iter().any(|host| !matches!(host, HostName::Exact(_) | HostName::Any)) {
+        return None;
+    }
+    let add_objects = |host: &HostName, to: &mut BTreeSet<ObjectRef>| {
+        if merger.claim_count(host) > MOST_CLAIMS {
+            return None;
+        }
+        for (claims, _) in merger.rules_of(host) {
+            let object = claims.object.as_ref()?;
+            if !gone.contains(object) && !to.contains(object) {
+                to.insert(object.clone());
+            }
+        }
+        let beside = bonds.beside.get(host).into_iter().flatten();
+        to.extend(beside.filter(|object| !gone.contains(object)).cloned());
+        (to.len() <= MOST_CLAIMS).then_some(())
+    };
+    let mut judged: BTreeSet<ObjectRef> = changes.iter().map(|change| change.reference.clone()).collect();
+    judged.retain(|object| !gone.contains(object));
+    for host in &hosts {
+        add_objects(host, &mut judged)?;
+    }
+    let (mut translated, mut count) = (hosts.clone(), 0);
+    for object in &judged {
+        let claims = claims_of(object)?;
+        count += claims.rules.len();
+        if claims.default.is_some() || count > MOST_CLAIMS {
+            return None;
+        }
+        translated.extend(named_hosts(&claims).into_iter().cloned());
+    }
+    let is_asked_for = |host: &HostName| merger.claim_count(host) > 0 || bonds.beside.contains_key(host);
+    let above: Vec<HostName> = translated.iter().filter_map(HostName::wildcard_above).filter(is_asked_for).collect();
+    translated.extend(above);
+    // What no rule matches there is a path of all hosts.
+    if bonds.has_defaults && translated.contains(&HostName::Any) {
+        return None;
+    }
+    let mut asking = judged.clone();
+    for host in &translated {
+        add_objects(host, &mut asking)?;
+    }
+    let mut count = 0;
+    for object in &asking {
+        let claims = claims_of(object)?;
+        count += claims.rules.len();
+        // Which endpoints there are is found for all routes together.
+        if claims.name_endpoints() || count > 2 * MOST_CLAIMS {
+            return None;
+        }
+    }
+    Some(Surroundings { hosts, translated, judged, asking })
+}
+
+/// Whether hosts depend on others after a change: one that is there for challenges only has the rules of another; and these have those of all
+/// hosts.
+fn is_bound_to_others(hosts: &BTreeSet<HostName>, asked: &AttachedClaims<'_>, merger: &HostMerger) -> bool {
+    hosts.iter().any(|name| {
+        let rules = || asked.rules.iter().map(|rule| rule.claim).filter(|claim| claim.host == *name);
+        let is_there = rules().next().is_some();
+        // Those that yield are served where no others are.
+        let is_named = rules().any(|claim| !claim.yields);
+        let mut served = rules().filter(|claim| !(is_named && claim.yields));
+        match name {
+            HostName::Any => merger.made(name).is_some() != is_there,
+            _ => is_there && served.all(|claim| claim.matches.path.is_acme_challenge()),
+        }
+    })
+}
+
+/// The objects that name hosts where no rule of theirs stands, by host.
+fn beside(
+    hosts: &BTreeSet<HostName>,
+    asked: &AttachedClaims<'_>,
+    attached: &[AttachedObject<'_>],
+    claims: &[Arc<Claims>],
+) -> Vec<(HostName, Vec<ObjectRef>)> {
+    let standing: HashSet<(usize, &HostName)> =
+        asked.rules.iter().map(|rule| (rule.owner.1, &rule.claim.host)).collect();
+    let mut beside: BTreeMap<&HostName, Vec<ObjectRef>> = hosts.iter().map(|host| (host, Vec::new())).collect();
+    for (index, (AttachedObject { object, .. }, claims)) in attached.iter().zip(claims).enumerate() {
+        for host in named_hosts(claims).into_iter().filter(|host| !standing.contains(&(index, *host))) {
+            if let Some(objects) = beside.get_mut(host) {
+                objects.push(object.clone());
+            }
+        }
+    }
+    beside.into_iter().map(|(host, objects)| (host.clone(), objects)).collect()
+}

@@ -1,0 +1,348 @@
+//! Objects that come, go, or ask for something else are followed without a look at all that there is.
+
+use std::collections::BTreeMap;
+use std::sync::{LazyLock, Mutex};
+
+use entry_model::{Ingress, Kind, Meta, Namespace, ObjectRef, Secret};
+use entry_translate::{Bound, Bounds, HostOwnership, Translator, Way, translate};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::by_host::{Cluster, cases};
+use crate::support::{backend, exposed, ingress, key, prefix, rule, secret, service, tls, with_rule};
+
+/// How an Ingress of a few hosts and paths changes.
+#[derive(Debug, Clone)]
+struct SmallChange {
+    object: &'static str,
+    namespace: &'static str,
+    /// What it asks for from now on; nothing if it is taken out.
+    asked: Option<SmallIngress>,
+    /// Whether what earlier translations made comes back with the next snapshot, as the API server has it.
+    is_recorded: bool,
+}
+
+#[derive(Debug, Clone)]
+struct SmallIngress {
+    created: i64,
+    rules: Vec<(&'static str, &'static str)>,
+    tls: Option<(&'static str, &'static str)>,
+    annotation: Option<(&'static str, &'static str)>,
+    has_default: bool,
+}
+
+const SMALL_HOSTS: &[&str] =
+    &["a.example.com", "b.example.com", "c.example.com", "d.example.org", "e.example.org", "f.example.net"];
+const SMALL_ANNOTATIONS: &[(&str, &str)] = &[
+    ("sparrow/read-timeout", "5s"),
+    ("sparrow/canary", "true"),
+    ("sparrow/aliases", "e.example.org"),
+    ("sparrow/path-regex", "true"),
+    ("sparrow/ssl-redirect", "false"),
+    ("sparrow/app-root", "/app"),
+    ("sparrow/tls-passthrough", "true"),
+    ("nginx.ingress.kubernetes.io/limit-rps", "2"),
+    ("nginx.ingress.kubernetes.io/server-snippet", "return 403;"),
+    ("nginx.ingress.kubernetes.io/server-snippet", "location /p { deny all; }"),
+    ("sparrow/client-certificate-secret", "a"),
+    ("sparrow/backends", "endpoints"),
+];
+
+fn small_ingress() -> impl Strategy<Value = SmallIngress> {
+    let host = prop_oneof![30 => select(SMALL_HOSTS), 1 => select(&["*.example.com", "", "*.example.org"][..])];
+    let challenge = Just("/.well-known/acme-challenge/x");
+    let path = prop_oneof![20 => select(&["/", "/p", "/q", "/p/q"][..]), 1 => challenge];
+    let of_host = select(SMALL_HOSTS);
+    let tls = prop_oneof![20 => of_host, 1 => Just("*.example.com")];
+    let tls = proptest::option::weighted(0.3, (tls, select(&["a", "b", "c"][..])));
+    let annotation = proptest::option::weighted(0.3, select(SMALL_ANNOTATIONS));
+    (0..3_i64, vec((host, path), 1..3), tls, annotation, prop::bool::weighted(0.04)).prop_map(
+        |(created, rules, tls, annotation, has_default)| SmallIngress { created, rules, tls, annotation, has_default },
+    )
+}
+
+fn small_change() -> impl Strategy<Value = SmallChange> {
+    let object = select(&["one", "two", "three", "four"][..]);
+    let namespace = select(&["shop", "shop", "other", "third"][..]);
+    let asked = proptest::option::weighted(0.75, small_ingress());
+    (object, namespace, asked, prop::bool::weighted(0.3))
+        .prop_map(|(object, namespace, asked, is_recorded)| SmallChange { object, namespace, asked, is_recorded })
+}
+
+impl SmallChange {
+    /// What of it is worth telling apart.
+    fn kind(&self, cluster: &Cluster) -> &'static str {
+        let before = cluster.snapshot.ingresses.get(&key(self.namespace, self.object));
+        match (before, &self.asked) {
+            (None, None) => "nothing",
+            (Some(_), None) => "removed",
+            (None, Some(asked)) if asked.tls.is_some() => "added with TLS",
+            (None, Some(asked)) if asked.annotation.is_some() => "added with an annotation",
+            (None, Some(_)) => "added",
+            (Some(_), Some(_)) => "asks for something else",
+        }
+    }
+
+    fn apply(&self, cluster: &mut Cluster) {
+        let Some(asked) = &self.asked else {
+            let key = key(self.namespace, self.object);
+            cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key));
+            return;
+        };
+        let rules = asked.rules.iter().map(|(host, path)| {
+            let host = Some(*host).filter(|host| !host.is_empty());
+            rule(host, vec![prefix(path)])
+        });
+        let tls = asked.tls.iter().map(|(host, secret)| tls(&[host], secret)).collect();
+        let default_backend = asked.has_default.then(|| backend("web"));
+        let mut changed = Ingress { rules: rules.collect(), tls, default_backend, ..ingress(self.object) };
+        self.namespace.clone_into(&mut changed.meta.namespace);
+        changed.meta.created = asked.created;
+        changed.meta.annotations.extend(asked.annotation.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        cluster.snapshot.put(changed);
+    }
+}
+
+/// Namespaces with a Service, Secrets, and an Ingress that declares TLS each, on a host of its own. Two have the same certificate.
+fn small_cluster(ownership: HostOwnership, listed: Option<&str>, bounds: Bounds) -> Cluster {
+    let mut cluster = Cluster::new(ownership);
+    cluster.settings.bounds = bounds;
+    for namespace in ["shop", "other", "third"] {
+        let mut web = service("web");
+        namespace.clone_into(&mut web.meta.namespace);
+        cluster.snapshot.put(web);
+        for secret in &SMALL_SECRETS[..2] {
+            let mut secret = secret.clone();
+            namespace.clone_into(&mut secret.meta.namespace);
+            cluster.snapshot.put(secret);
+        }
+        let mut own = SMALL_SECRETS[if namespace == "other" { 3 } else { 2 }].clone();
+        "stays".clone_into(&mut own.meta.name);
+        namespace.clone_into(&mut own.meta.namespace);
+        cluster.snapshot.put(own);
+        let mut stays = with_rule("stays", Some(&format!("{namespace}.example")), vec![prefix("/")]);
+        namespace.clone_into(&mut stays.meta.namespace);
+        stays.tls = vec![tls(&[&format!("{namespace}.example")], "stays")];
+        cluster.snapshot.put(stays);
+    }
+    if let Some(hosts) = listed {
+        let meta = Meta { name: "other".to_owned(), ..Meta::default() };
+        cluster.snapshot.put(Namespace { meta, hosts: Some(hosts.to_owned()) });
+    }
+    cluster
+}
+
+/// Making keys takes time.
+static SMALL_SECRETS: LazyLock<[Secret; 4]> = LazyLock::new(|| {
+    let names = |hosts: &[&str]| secret("a", hosts);
+    let mut second = names(&["c.example.com", "*.example.com"]);
+    "b".clone_into(&mut second.meta.name);
+    [names(&["a.example.com", "d.example.org"]), second, names(&["shop.example"]), names(&["other.example"])]
+});
+
+/// How many of the steps of [`short_way_equals_a_full_one`] went the short way, by what was changed.
+static WAYS: Mutex<BTreeMap<&str, (usize, usize)>> = Mutex::new(BTreeMap::new());
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(200), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Few kinds of changes, so that the short way is taken, on few hosts, so that objects meet.
+    fn short_way_equals_a_full_one(
+        changes in vec(vec(small_change(), 1..3), 1..20),
+        owned in prop::bool::weighted(0.8),
+        listed in proptest::option::weighted(0.2, select(&["a.example.com", "*.example.com b.example.com", "d.example.org *"][..])),
+        bounds in prop_oneof![3 => Just(Bounds::NONE), 1 => (2..9_usize, 4..20_usize).prop_map(|(namespace, all)| {
+            let bound = Bound { namespace, all };
+            Bounds { hosts: bound, rules: bound, patterns: bound, certificates: bound, rates: bound }
+        })],
+    ) {
+        let ownership = if owned { HostOwnership::Namespace } else { HostOwnership::None };
+        let mut cluster = small_cluster(ownership, listed, bounds);
+        let mut translator = Translator::default();
+        for changes in [vec![], vec![]].into_iter().chain(changes) {
+            let mut what = None;
+            for change in &changes {
+                what = (changes.len() == 1).then(|| change.kind(&cluster));
+                change.apply(&mut cluster);
+                if change.is_recorded {
+                    cluster.snapshot.host_owners = cluster.settings.host_owners.first().cloned().unwrap_or_default();
+                }
+            }
+            let expected = translate(&cluster.snapshot, &cluster.settings);
+            let built = translator.translate(&cluster.snapshot, &cluster.settings);
+            prop_assert!(
+                built == expected,
+                "{:?}\n{}\n{:#?}\n{}\n{:#?}\n{:?}\n{:?}",
+                translator.last_way(), built.routes, built.verdicts, expected.routes, expected.verdicts,
+                built.host_owners, expected.host_owners,
+            );
+            let mut used: Vec<_> = built.routes.rules().map(|rule| rule.policy).collect();
+            used.sort();
+            used.dedup();
+            prop_assert!(used.iter().all(|id| built.routes.policies.get(*id).is_some()));
+            prop_assert!(built.routes.policies.len() <= used.len() + expected.routes.policies.len());
+            if let Some(what) = what {
+                let mut ways = WAYS.lock().expect("no other thread panics");
+                let (short, all) = ways.entry(what).or_default();
+                *short += usize::from(translator.last_way() == Way::Short);
+                *all += 1;
+            }
+            cluster.remember(&built);
+        }
+    }
+}
+
+#[test]
+fn objects_that_come_and_go_take_the_short_way() {
+    short_way_equals_a_full_one();
+    let ways = WAYS.lock().expect("no other thread panics");
+    for (what, (short, all)) in &*ways {
+        // Usually it is a third and more.
+        assert!(short * 10 > *all, "{what}: {short} of {all}");
+    }
+    println!("{ways:?}");
+}
+
+/// Which way a change of a small cluster goes; the result is what the snapshot gives by itself.
+fn way(change: impl FnOnce(&mut Cluster)) -> Way {
+    let bound = Bound { namespace: 12, all: 40 };
+    let bounds = Bounds { hosts: bound, rules: bound, patterns: bound, certificates: bound, rates: bound };
+    let mut cluster = small_cluster(HostOwnership::Namespace, None, bounds);
+    for (name, host) in
+        [("first", "first.example.com"), ("wild", "*.wild.example.com"), ("below", "a.wild.example.com")]
+    {
+        cluster.snapshot.put(with_rule(name, Some(host), vec![prefix("/")]));
+    }
+    let mut denied = with_rule("denied", Some("first.example.com"), vec![prefix("/denied")]);
+    "other".clone_into(&mut denied.meta.namespace);
+    denied.meta.created = 5;
+    cluster.snapshot.put(denied);
+    let mut translator = Translator::default();
+    for _ in 0..2 {
+        // What the first has made of owners is what the second begins with.
+        let built = translator.translate(&cluster.snapshot, &cluster.settings);
+        cluster.remember(&built);
+    }
+    change(&mut cluster);
+    let built = translator.translate(&cluster.snapshot, &cluster.settings);
+    assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+    translator.last_way()
+}
+
+fn put(changed: Ingress) -> Way {
+    way(|cluster| {
+        cluster.snapshot.put(changed);
+    })
+}
+
+fn remove(name: &str) -> Way {
+    way(|cluster| {
+        cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key("shop", name)));
+    })
+}
+
+#[test]
+fn short_way_is_for_what_is_decided_on_few_hosts() {
+    assert_eq!(put(with_rule("new", Some("new.example.com"), vec![prefix("/")])), Way::Short);
+    // On a host of another object, of the same namespace and of another.
+    assert_eq!(put(with_rule("new", Some("first.example.com"), vec![prefix("/more")])), Way::Short);
+    assert_eq!(put(with_rule("new", Some("other.example"), vec![prefix("/more")])), Way::Short);
+    // On one of which something was denied, below a wildcard, and on another host than before.
+    assert_eq!(put(with_rule("first", Some("first.example.com"), vec![prefix("/other")])), Way::Short);
+    assert_eq!(put(with_rule("new", Some("b.wild.example.com"), vec![prefix("/")])), Way::Short);
+    assert_eq!(put(with_rule("first", Some("moved.example.com"), vec![prefix("/")])), Way::Short);
+    assert_eq!(remove("first"), Way::Short);
+    let mut with_tls = with_rule("new", Some("a.example.com"), vec![prefix("/")]);
+    with_tls.tls = vec![tls(&["a.example.com"], "a")];
+    assert_eq!(put(with_tls), Way::Short);
+    let mut canary = with_rule("canary", Some("first.example.com"), vec![prefix("/")]);
+    canary.meta.annotations.insert("sparrow/canary".to_owned(), "true".to_owned());
+    assert_eq!(put(canary), Way::Short);
+    let with_service = way(|cluster| {
+        cluster.snapshot.put(service("new"));
+    });
+    assert_eq!(with_service, Way::Short);
+}
+
+#[test]
+fn default_that_was_denied_is_served_when_its_rival_goes() {
+    let mut cluster = small_cluster(HostOwnership::Namespace, None, Bounds::NONE);
+    cluster.snapshot.put(exposed("stays", []));
+    cluster.snapshot.put(with_rule("rival", None, vec![prefix("/")]));
+    let mut translator = Translator::default();
+    let mut next = |cluster: &mut Cluster| {
+        let built = translator.translate(&cluster.snapshot, &cluster.settings);
+        assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+        cluster.remember(&built);
+        built.routes.default.is_some()
+    };
+    assert!(!next(&mut cluster) && !next(&mut cluster));
+    let mut denied = Ingress { default_backend: Some(backend("web")), ..ingress("denied") };
+    "other".clone_into(&mut denied.meta.namespace);
+    cluster.snapshot.put(denied);
+    assert!(!next(&mut cluster) && !next(&mut cluster));
+    cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key("shop", "rival")));
+    assert!(next(&mut cluster));
+}
+
+#[test]
+fn host_for_challenges_has_the_rules_of_others_once_there_is_room() {
+    let bound = Bound { namespace: 4, all: 7 };
+    let bounds = Bounds { rules: bound, ..Bounds::NONE };
+    let mut cluster = small_cluster(HostOwnership::None, None, bounds);
+    cluster.snapshot.put(with_rule("all", None, vec![prefix("/")]));
+    let mut solver = with_rule("solver", Some("a.example.com"), vec![prefix("/.well-known/acme-challenge/x")]);
+    solver.rules.push(rule(Some("b.example.com"), vec![prefix("/")]));
+    cluster.snapshot.put(solver);
+    let mut older = with_rule("older", Some("b.example.com"), vec![prefix("/")]);
+    "other".clone_into(&mut older.meta.namespace);
+    let mut translator = Translator::default();
+    // The older one takes the rule for which there is no room besides then.
+    for change in [None, None, Some(older), None] {
+        cluster.snapshot.ingresses.extend(change.map(|one| (one.meta.key().into(), one.into())));
+        let built = translator.translate(&cluster.snapshot, &cluster.settings);
+        assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+        cluster.remember(&built);
+    }
+}
+
+#[test]
+fn host_for_challenges_that_is_an_alias_too_has_the_rules_of_all_hosts() {
+    let mut cluster = small_cluster(HostOwnership::None, None, Bounds::NONE);
+    cluster.snapshot.put(with_rule("all", None, vec![prefix("/")]));
+    let mut solver = with_rule("solver", Some("a.example.com"), vec![prefix("/")]);
+    solver.rules.push(rule(Some("b.example.com"), vec![prefix("/.well-known/acme-challenge/x")]));
+    solver.meta.annotations.insert("sparrow/aliases".to_owned(), "b.example.com".to_owned());
+    let mut translator = Translator::default();
+    for change in [None, None, Some(solver), None] {
+        cluster.snapshot.ingresses.extend(change.map(|one| (one.meta.key().into(), one.into())));
+        let built = translator.translate(&cluster.snapshot, &cluster.settings);
+        assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+        cluster.remember(&built);
+    }
+}
+
+#[test]
+fn whole_way_is_for_what_binds_many_hosts() {
+    assert_eq!(put(with_rule("new", Some("*.example.com"), vec![prefix("/")])), Way::Whole);
+    assert_eq!(remove("wild"), Way::Whole);
+    let mut with_default = with_rule("new", Some("new.example.com"), vec![prefix("/")]);
+    with_default.default_backend = Some(backend("web"));
+    with_default.rules.clear();
+    assert_eq!(put(with_default), Way::Whole);
+    let many = (0..12).map(|number| prefix(&format!("/{number}"))).collect();
+    assert_eq!(put(with_rule("new", Some("new.example.com"), many)), Way::Whole, "a bound");
+    let solver = vec![prefix("/.well-known/acme-challenge/x")];
+    assert_eq!(put(with_rule("solver", Some("new.example.com"), solver)), Way::Whole);
+    // The first that all hosts get.
+    let on_all_hosts = way(|cluster| {
+        cluster.snapshot.put(exposed("new", []));
+    });
+    assert_eq!(on_all_hosts, Way::Whole);
+    assert_eq!(way(|cluster| cluster.settings.now += 20 * 365 * 24 * 3600), Way::Whole);
+    let mut elsewhere = with_rule("new", Some("new.example.com"), vec![prefix("/")]);
+    "elsewhere".clone_into(&mut elsewhere.meta.namespace);
+    elsewhere.tls = vec![tls(&[], "a")];
+    assert_eq!(put(elsewhere), Way::Whole, "the first that declares TLS");
+}
