@@ -70,8 +70,37 @@ impl EndpointFinder {
                 self.find(id, service);
             }
         }
-        report(&self.known, &self.found, routes, attached);
+        self.report(routes, attached);
         routes.endpoints.clone_from(&self.found);
+    }
+
+    /// Finds the endpoints of those Services anew whose slices changed, where nothing else has that leads to endpoints. Whether objects
+    /// are told the same as before; what is found is right in any case.
+    pub fn follow_slices(&mut self, snapshot: &Snapshot) -> bool {
+        let mut is_told_the_same = true;
+        for key in self.take_slices(snapshot) {
+            let Some((key, service)) = snapshot.services.key(&key).zip(snapshot.services.get(&key)) else { continue };
+            for port in &service.ports {
+                let id = EndpointsId { service: Arc::clone(key), port: port.port };
+                if self.known.contains_key(&id) {
+                    let before = self.lack_of(&id);
+                    self.find(&id, service);
+                    is_told_the_same &= self.lack_of(&id) == before;
+                }
+            }
+        }
+        is_told_the_same
+    }
+
+    /// The endpoints that the routes name which were translated last.
+    pub fn found(&self) -> &SortedMap<EndpointsId, Endpoints> {
+        &self.found
+    }
+
+    /// What is told of endpoints: whether there are none, and how many get no requests.
+    fn lack_of(&self, id: &EndpointsId) -> (bool, usize) {
+        let is_empty = self.found.get(id).is_none_or(|found| found.is_empty());
+        (is_empty, self.known.get(id).map_or(0, |known| known.left_out))
     }
 
     /// Takes over the slices of a snapshot. Returns the Services of those that changed.
@@ -109,6 +138,41 @@ impl EndpointFinder {
             self.found.insert(id.clone(), addresses.into());
         }
         self.known.insert(id.clone(), KnownEndpoints { service: Arc::clone(service), left_out });
+    }
+
+    /// Tells the objects of rules of endpoints that there are none, or more than get requests.
+    fn report(&self, routes: &Routes, attached: &mut [AttachedObject<'_>]) {
+        let is_worth_knowing = |id: &EndpointsId| self.lack_of(id) != (false, 0);
+        if !self.known.keys().any(is_worth_knowing) {
+            return;
+        }
+        let rules = routes.rules().flat_map(|rule| endpoints_of(&rule.action).map(|id| (&rule.origin, id)));
+        let told: BTreeSet<(&ObjectRef, &EndpointsId)> = rules.filter(|(_, id)| is_worth_knowing(id)).collect();
+        let indexes: HashMap<ObjectRef, usize> =
+            attached.iter().enumerate().map(|(index, attached)| (attached.object.clone(), index)).collect();
+        for (object, id) in told {
+            let Some(index) = indexes.get(object) else { continue };
+            let draft = &mut attached[*index].draft;
+            let service = object_name(&ObjectRef { kind: Kind::Service, key: Arc::clone(&id.service) });
+            let port = id.port;
+            match self.lack_of(id).1 {
+                0 => {
+                    let message = format!(
+                        "{service} has no endpoint for its port {port} that is ready, so requests for it are answered 503; they are \
+                         served as soon as there is one"
+                    );
+                    // Pods come and go: what was asked for is served, and the Gateway API calls such a route accepted, too.
+                    draft.report_note(&FieldPath::root("spec"), Reason::RefNotFound, message);
+                }
+                left_out => {
+                    let message = format!(
+                        "{service} has more endpoints for its port {port} than the {MAX_ENDPOINTS} to which requests are sent; {left_out} \
+                         get none. Have requests sent to its cluster IP, with the annotation sparrow/backends"
+                    );
+                    draft.report_loss(&FieldPath::root("spec"), Reason::BoundExceeded, message);
+                }
+            }
+        }
     }
 }
 
@@ -155,46 +219,4 @@ fn addresses_of_port<'a>(
     }
     let chosen = if ready.is_empty() { draining } else { ready };
     chosen.into_iter().collect()
-}
-
-/// Tells the objects of rules of endpoints that there are none, or more than get requests.
-fn report(
-    known: &HashMap<EndpointsId, KnownEndpoints>,
-    found: &SortedMap<EndpointsId, Endpoints>,
-    routes: &Routes,
-    attached: &mut [AttachedObject<'_>],
-) {
-    let is_worth_knowing = |id: &EndpointsId| {
-        known.get(id).is_some_and(|known| known.left_out > 0) || found.get(id).is_none_or(|found| found.is_empty())
-    };
-    if !known.keys().any(is_worth_knowing) {
-        return;
-    }
-    let rules = routes.rules().flat_map(|rule| endpoints_of(&rule.action).map(|id| (&rule.origin, id)));
-    let told: BTreeSet<(&ObjectRef, &EndpointsId)> = rules.filter(|(_, id)| is_worth_knowing(id)).collect();
-    let indexes: HashMap<ObjectRef, usize> =
-        attached.iter().enumerate().map(|(index, attached)| (attached.object.clone(), index)).collect();
-    for (object, id) in told {
-        let Some(index) = indexes.get(object) else { continue };
-        let draft = &mut attached[*index].draft;
-        let service = object_name(&ObjectRef { kind: Kind::Service, key: Arc::clone(&id.service) });
-        let port = id.port;
-        match known.get(id).map_or(0, |known| known.left_out) {
-            0 => {
-                let message = format!(
-                    "{service} has no endpoint for its port {port} that is ready, so requests for it are answered 503; they are \
-                     served as soon as there is one"
-                );
-                // Pods come and go: what was asked for is served, and the Gateway API calls such a route accepted, too.
-                draft.report_note(&FieldPath::root("spec"), Reason::RefNotFound, message);
-            }
-            left_out => {
-                let message = format!(
-                    "{service} has more endpoints for its port {port} than the {MAX_ENDPOINTS} to which requests are sent; {left_out} \
-                     get none. Have requests sent to its cluster IP, with the annotation sparrow/backends"
-                );
-                draft.report_loss(&FieldPath::root("spec"), Reason::BoundExceeded, message);
-            }
-        }
-    }
 }

@@ -161,7 +161,7 @@ impl LastTranslation {
         Some(names)
     }
 
-    /// Whether nothing but Services and Ingresses has changed, and the records of owners.
+    /// Whether nothing but Services and Ingresses has changed, their endpoints, and the records of owners.
     pub fn is_same_beside_routes(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> bool {
         let same_secrets = Arc::ptr_eq(&settings.last_good, &self.settings.last_good);
         let same_time =
@@ -169,6 +169,7 @@ impl LastTranslation {
         let others = Snapshot {
             services: self.snapshot.services.clone(),
             ingresses: self.snapshot.ingresses.clone(),
+            endpoint_slices: self.snapshot.endpoint_slices.clone(),
             host_owners: Arc::clone(&self.snapshot.host_owners),
             ..snapshot.clone()
         };

@@ -90,8 +90,10 @@ impl Translator {
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
         let last = self.last.take();
         if let Some(mut last) = last
+            && self.endpoints.follow_slices(snapshot)
             && last.follow_change(snapshot, settings, &mut self.claims, &mut self.merger, &mut self.last_policy)
         {
+            last.translation.routes.endpoints.clone_from(self.endpoints.found());
             self.services = snapshot.services.clone();
             self.last_way = Way::Short;
             return self.last.insert(last).translation.clone();

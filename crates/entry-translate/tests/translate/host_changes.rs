@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{LazyLock, Mutex};
 
-use entry_model::{Ingress, Kind, Meta, Namespace, ObjectRef, Secret};
+use entry_model::{EndpointSlice, EndpointState, Ingress, Kind, Meta, Namespace, ObjectRef, Secret, SliceEndpoint};
 use entry_translate::{Bound, Bounds, HostOwnership, Translator, Way, translate};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::by_host::{Cluster, cases};
-use crate::support::{backend, exposed, ingress, key, prefix, rule, secret, service, tls, with_rule};
+use crate::support::{backend, exposed, ingress, key, prefix, rule, secret, service, slice, tls, with_rule};
 
 /// How an Ingress of a few hosts and paths changes.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ struct SmallChange {
     asked: Option<SmallIngress>,
     /// Whether what earlier translations made comes back with the next snapshot, as the API server has it.
     is_recorded: bool,
+    /// How many endpoints the Service of its namespace has from now on, if that changes too.
+    endpoints: Option<usize>,
 }
 
 #[derive(Debug, Clone)]
@@ -66,8 +68,15 @@ fn small_change() -> impl Strategy<Value = SmallChange> {
     let object = select(&["one", "two", "three", "four"][..]);
     let namespace = select(&["shop", "shop", "other", "third"][..]);
     let asked = proptest::option::weighted(0.75, small_ingress());
-    (object, namespace, asked, prop::bool::weighted(0.3))
-        .prop_map(|(object, namespace, asked, is_recorded)| SmallChange { object, namespace, asked, is_recorded })
+    (object, namespace, asked, prop::bool::weighted(0.3), proptest::option::weighted(0.2, 0..3_usize)).prop_map(
+        |(object, namespace, asked, is_recorded, endpoints)| SmallChange {
+            object,
+            namespace,
+            asked,
+            is_recorded,
+            endpoints,
+        },
+    )
 }
 
 impl SmallChange {
@@ -85,6 +94,9 @@ impl SmallChange {
     }
 
     fn apply(&self, cluster: &mut Cluster) {
+        if let Some(count) = self.endpoints {
+            cluster.snapshot.put(slice_of(self.namespace, count));
+        }
         let Some(asked) = &self.asked else {
             let key = key(self.namespace, self.object);
             cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key));
@@ -102,6 +114,15 @@ impl SmallChange {
         changed.meta.annotations.extend(asked.annotation.map(|(name, value)| (name.to_owned(), value.to_owned())));
         cluster.snapshot.put(changed);
     }
+}
+
+/// A slice of the Service of a namespace, with so many endpoints.
+fn slice_of(namespace: &str, count: usize) -> EndpointSlice {
+    let mut slice = slice("web-1", "web", []);
+    namespace.clone_into(&mut slice.meta.namespace);
+    let endpoint = |number| SliceEndpoint { address: [10, 1, 0, number].into(), state: EndpointState::Ready };
+    slice.endpoints = (1_u8..).map(endpoint).take(count).collect();
+    slice
 }
 
 /// Namespaces with a Service, Secrets, and an Ingress that declares TLS each, on a host of its own. Two have the same certificate.
@@ -263,6 +284,32 @@ fn short_way_is_for_what_is_decided_on_few_hosts() {
         cluster.snapshot.put(service("new"));
     });
     assert_eq!(with_service, Way::Short);
+}
+
+#[test]
+fn endpoints_that_come_and_go_take_the_short_way() {
+    let mut cluster = small_cluster(HostOwnership::Namespace, None, Bounds::NONE);
+    let mut to_endpoints = with_rule("pods", Some("pods.example"), vec![prefix("/")]);
+    to_endpoints.meta.annotations.insert("sparrow/backends".to_owned(), "endpoints".to_owned());
+    cluster.snapshot.put(to_endpoints);
+    let mut translator = Translator::default();
+    let mut way_of = |cluster: &mut Cluster| {
+        let built = translator.translate(&cluster.snapshot, &cluster.settings);
+        assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+        cluster.remember(&built);
+        let counts: Vec<_> = built.routes.endpoints.values().map(|endpoints| endpoints.len()).collect();
+        (translator.last_way(), counts)
+    };
+    way_of(&mut cluster);
+    way_of(&mut cluster);
+    // That there are none is told to the Ingress.
+    for (count, way) in [(1, Way::Whole), (2, Way::Short), (1, Way::Short), (0, Way::Whole), (0, Way::Short)] {
+        cluster.snapshot.put(slice_of("shop", count));
+        assert_eq!(way_of(&mut cluster), (way, vec![count]));
+    }
+    // Nothing leads to them.
+    cluster.snapshot.put(slice_of("other", 1));
+    assert_eq!(way_of(&mut cluster).0, Way::Short);
 }
 
 #[test]
