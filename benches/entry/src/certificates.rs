@@ -25,7 +25,7 @@ use crate::entry::{Entry, flag};
 use crate::objects;
 use crate::settled::{Limit, answers, figures, settle_by, take_turns};
 use crate::stage::{Stage, create};
-use crate::table::{LIMITS, REST};
+use crate::table::{BY_HAND_EVERY, LIMITS, REST};
 use crate::tls::{Authority, Certificate, CertificateLook, Handshakes};
 
 /// How much more a handshake may cost.
@@ -179,7 +179,8 @@ async fn changes(
     settle_by(look(by_hand.https), answers(0), async { by_hand.change(&probe[1]) }).await?;
     settle_by(look(by_hand.https), answers(1), async { by_hand.change(&probe[0]) }).await?;
     let reloads = [entry.entry.reloads().await?, server.entry.reloads().await?];
-    let parts = [(look(entry.https), 1), (look(server.https), 1), (look(by_hand.https), 2)];
+    let parts =
+        [(look(entry.https), 1), (look(server.https), 1), (look(by_hand.https), stage.either(BY_HAND_EVERY, 2))];
     let turns = take_turns(stage, &parts, REST, async |part, to| match part {
         0 => {
             let (secret, began) = (probe_secret(&probe[to]), Instant::now());

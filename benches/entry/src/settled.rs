@@ -229,8 +229,8 @@ pub struct Turns {
     pub times: Vec<Duration>,
 }
 
-/// Changes to and fro of several parts, in turns. Each has its look, and takes part in every turn or in each second one. All are at the
-/// first backend; `change` leads one of them, by its number, to one of its backends.
+/// Changes to and fro of several parts, in turns. Each has its look, and takes part in each turn, or in each second one and so on: an even
+/// number of times in a batch. All are at the first backend; `change` leads one of them, by its number, to one of its backends.
 ///
 /// # Errors
 /// A change fails, or does not settle.

@@ -32,6 +32,8 @@ const WATCH: f64 = 3.0;
 const FLAT: f64 = 1.5;
 /// Between a settled change and the next one.
 pub const REST: Duration = Duration::from_millis(50);
+/// A reload takes so long that it has part in few turns: four in a batch.
+pub const BY_HAND_EVERY: usize = 5;
 const NAMESPACE: &str = "table";
 /// Where nobody listens.
 const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65, 0, 1)), 80);
@@ -209,8 +211,9 @@ async fn changes(
         }
         _ => None,
     };
-    // A reload takes so long that there are fewer of them.
-    let mut parts = vec![(entries[0].http, 1), (served.entry.http, 1), (by_hand.http, 2), (entries[1].http, 2)];
+    let by_hand_every = stage.either(BY_HAND_EVERY, 2);
+    let mut parts =
+        vec![(entries[0].http, 1), (served.entry.http, 1), (by_hand.http, by_hand_every), (entries[1].http, 2)];
     parts.extend(envoy.as_ref().map(|envoy| (envoy.http, 2)));
     let parts: Vec<_> = parts.into_iter().map(|(address, every)| (Probe(address), every)).collect();
     let turns = take_turns(stage, &parts, REST, async |part, to| match (part, &envoy) {
