@@ -287,11 +287,12 @@ pub fn process_number(pid: i32, name: &str) -> u64 {
 /// The `http` block that routes by a table. Answers say in their headers what its variables say; those to requests that the table
 /// leaves to the locations of their server have the status 418.
 pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
+    // From nginx 1.29.7 on it keeps connections by itself, and this says that it does not, in words that older ones know too.
     let upstreams: String = ["http", "https", "h2c", "h2"]
         .map(|protocol| {
             format!(
-                "upstream sparrow_{protocol} {{ sparrow_backends; sparrow_keep_connections 64 4s 1000000; }}\n\
-                 upstream sparrow_{protocol}_once {{ sparrow_backends; }}\n"
+                "upstream sparrow_{protocol} {{ sparrow_backends; sparrow_keep_connections 64 4s 1000000; keepalive_requests 1; }}\n\
+                 upstream sparrow_{protocol}_once {{ sparrow_backends; keepalive_requests 1; }}\n"
             )
         })
         .concat();
