@@ -437,7 +437,7 @@ fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing, session_pa
             write_hash_parts(f, parts)
         }
         Balancing::Session(cookie) => {
-            let SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity } = &**cookie;
+            let SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity, changes_share } = &**cookie;
             write!(f, " session={} for={}", QuotedWord(name), QuotedWord(session_path))?;
             domain.as_ref().map_or(Ok(()), |domain| write!(f, " domain={}", QuotedWord(domain)))?;
             max_age_seconds.map_or(Ok(()), |seconds| write!(f, " age={seconds}s"))?;
@@ -447,7 +447,8 @@ fn write_balancing(f: &mut fmt::Formatter<'_>, balancing: &Balancing, session_pa
                 Affinity::Balanced => "",
                 Affinity::Persistent => " persistent",
                 Affinity::PersistentUntilFailure => " persistent-until-failure",
-            })
+            })?;
+            f.write_str(if *changes_share { " changing-share" } else { "" })
         }
     }
 }

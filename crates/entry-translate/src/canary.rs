@@ -102,8 +102,8 @@ fn path_name(canary: &AttachedCanary<'_>) -> String {
 }
 
 /// The rules by which requests of a main's rule are shared with its canary, in the order in which they are tried. What is spoken, and
-/// what becomes of the path, is as the main has it. `policy`: the main's, as it is for rules of the canary's.
-pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef, policy: PolicyId) -> Vec<Rule> {
+/// what becomes of the path, is as the main has it. `policies`: the main's, as it is for rules of the canary's, and for that of both.
+pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef, policies: [PolicyId; 2]) -> Vec<Rule> {
     let (Action::Forward(forward), Some(backend)) = (&main.action, &canary.backend) else { return vec![main] };
     let Some(of_main) = forward.only_backend() else { return vec![main] };
     let backend = Backend { protocol: of_main.protocol, ..backend.clone() };
@@ -115,7 +115,8 @@ pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef, policy: 
         };
         Action::Forward(Forward { backends: shares.iter().map(share).collect(), path: forward.path.clone() })
     };
-    let Canary { header, cookie, weight, total } = &*canary.canary;
+    let [policy, policy_of_both] = policies;
+    let Canary { header, cookie, weight, total, draws_requests: _ } = &*canary.canary;
     let mut rules = Vec::new();
     for (matches, is_canary) in header_matches(&main.matches, header.as_ref())
         .into_iter()
@@ -133,7 +134,7 @@ pub fn share_rule(main: Rule, canary: &CanaryClaim, origin: &ObjectRef, policy: 
         0 => shared(&[(1, &to_canary)]),
         rest => shared(&[(rest, &to_main), (*weight, &to_canary)]),
     };
-    rules.push(Rule { action, ..main });
+    rules.push(Rule { action, policy: policy_of_both, ..main });
     rules
 }
 

@@ -4,8 +4,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Certificate, CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match, ObjectRef,
-    PathMatch, Policies, Policy, PolicyId, Reason, Routes, Rule, SortedMap, TlsPassthrough,
+    Action, Balancing, Certificate, CertificateId, ClientCertificates, ClientTls, Host, HostName, ListenerSet, Match,
+    ObjectRef, PathMatch, Policies, Policy, PolicyId, Reason, Routes, Rule, SessionCookie, SortedMap, TlsPassthrough,
 };
 
 use crate::Bound;
@@ -13,7 +13,7 @@ use crate::attach::AttachedObject;
 use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims, HostClaimant};
 use crate::canary;
 use crate::certificate_selection::{CertificateSelection, Lack, SelectedCertificate};
-use crate::claim::{Claim, Claims, DefaultClaim};
+use crate::claim::{CanaryClaim, Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
 use crate::host_actions::HostActions;
 use crate::host_client_certificates::{of_rule, select_client_certificates};
@@ -289,9 +289,9 @@ impl HostMerger {
                     }
                     match canary {
                         Some(canary) => {
-                            let policy = self.policy_of_canary(&rule);
+                            let policies = [self.policy_of_canary(&rule), self.policy_of_both(&rule, canary.claim)];
                             let origin = &attached[canary.owner.1].object;
-                            rules.extend(canary::share_rule(rule, canary.claim, origin, policy));
+                            rules.extend(canary::share_rule(rule, canary.claim, origin, policies));
                         }
                         None => rules.push(rule),
                     }
@@ -326,6 +326,18 @@ impl HostMerger {
         }
         let mut policy = Policy::clone(policy);
         policy.limits.counted_for = Some(main.origin.clone());
+        self.policies.intern(&policy)
+    }
+
+    /// How requests are treated of which a canary gets a share.
+    fn policy_of_both(&mut self, main: &Rule, canary: &CanaryClaim) -> PolicyId {
+        let policy = &self.policies[main.policy];
+        let Balancing::Session(cookie) = &policy.balancing else { return main.policy };
+        if !canary.canary.draws_requests {
+            return main.policy;
+        }
+        let cookie = SessionCookie { changes_share: true, ..SessionCookie::clone(cookie) };
+        let policy = Policy { balancing: Balancing::Session(Box::new(cookie)), ..policy.clone() };
         self.policies.intern(&policy)
     }
 

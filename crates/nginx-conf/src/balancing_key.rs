@@ -51,9 +51,9 @@ pub fn of_cookie(cookie: &SessionCookie, value: &'static str) -> Option<Token> {
 /// Adds the number by which a share of a request is chosen: all requests of a session have the same.
 pub fn write_number(text: Text, balancing: &Balancing) -> Text {
     match balancing {
-        Balancing::Session(cookie) => text.own("${sparrow_session_").plain_of(&content_name(cookie), '_').own("}"),
-        Balancing::RoundRobin | Balancing::LeastConnections | Balancing::Hash(_) | Balancing::HashSubset(..) => {
-            text.own("$request_id")
+        Balancing::Session(cookie) if !cookie.changes_share => {
+            text.own("${sparrow_session_").plain_of(&content_name(cookie), '_').own("}")
         }
+        _ => text.own("$request_id"),
     }
 }

@@ -87,7 +87,7 @@ fn write_rule<'a>(
     let outcomes = outcomes(place, rule, context, chosen)?;
     let conditions = if is_final(rule) { Vec::new() } else { conditions(&rule.matches) };
     let balancing = &context.routes.policy(rule).balancing;
-    let is_session = matches!(balancing, Balancing::Session(_));
+    let is_session = matches!(balancing, Balancing::Session(cookie) if !cookie.changes_share);
     let subject = match (&conditions[..], &outcomes[..]) {
         ([], [_]) => "",
         ([], _) if !is_session => "($request_id",

@@ -330,13 +330,21 @@ fn balancing() -> impl Strategy<Value = Balancing> {
         })
     };
     let name = prop_oneof!["[a-z]{1,5}", "[!#$%&'*+.^_`|~-]{1,5}"];
-    let same_site = prop::sample::select(vec![None, Some(SameSite::None), Some(SameSite::Lax), Some(SameSite::Strict)]);
+    let same_site = prop::sample::select(vec![
+        None,
+        Some(SameSite::None),
+        Some(SameSite::Lax),
+        Some(SameSite::Strict),
+        Some(SameSite::NoneIfUnderstood),
+    ]);
     let affinity =
         prop::sample::select(vec![Affinity::Balanced, Affinity::Persistent, Affinity::PersistentUntilFailure]);
     let numbers = (any::<Option<u64>>(), any::<Option<bool>>());
     let session = (name, proptest::option::of(hostile()), numbers, same_site, affinity);
     let session = session.prop_map(|(name, domain, (max_age_seconds, secure), same_site, affinity)| {
-        Balancing::Session(Box::new(SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity }))
+        let changes_share = max_age_seconds.is_some_and(|seconds| seconds % 2 == 1);
+        let cookie = SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity, changes_share };
+        Balancing::Session(Box::new(cookie))
     });
     let subset = (vec(part(), 1..4), any::<std::num::NonZeroU16>());
     prop_oneof![

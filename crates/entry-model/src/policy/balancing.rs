@@ -59,6 +59,8 @@ pub struct SessionCookie {
     pub secure: Option<bool>,
     /// What holds the session at its endpoint.
     pub affinity: Affinity,
+    /// Whether each request of a session is drawn anew among the shares of a rule, rather than once for the session.
+    pub changes_share: bool,
 }
 
 impl SessionCookie {
@@ -71,6 +73,7 @@ impl SessionCookie {
             same_site: None,
             secure: None,
             affinity: Affinity::default(),
+            changes_share: false,
         }
     }
 }
@@ -96,4 +99,7 @@ pub enum SameSite {
     Lax,
     /// None of them.
     Strict,
+    /// All, which those clients are not told that take it for `Strict`, or for no cookie at all: older ones, for whom a cookie that says nothing is
+    /// added to all.
+    NoneIfUnderstood,
 }

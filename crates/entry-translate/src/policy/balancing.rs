@@ -39,6 +39,13 @@ pub const TOPIC: Topic = Topic {
         own("session-cookie-domain", "the domain for which it is", "the host alone", "example.com"),
         own("session-cookie-max-age", "how many seconds it is kept", "until the browser is closed", "86400"),
         own("session-cookie-samesite", "`None`, `Lax`, `Strict`: to which requests of other sites it is added", "not said", "Lax"),
+        own(
+            "session-cookie-conditional-samesite-none",
+            "`true`, `false`: whether `SameSite=None` is left out for old browsers that take it for `Strict`, or for no cookie at all (Chrome 51 to 66, \
+             iOS 12, Safari of macOS 10.14, UC Browser before 12.13.2)",
+            "`false`",
+            "true",
+        ),
         own("session-cookie-secure", "`true`, `false`: whether it is sent over HTTPS only", "whether it was given over HTTPS", "true"),
         own(
             "upstream-hash-by",
@@ -77,10 +84,11 @@ pub const TOPIC: Topic = Topic {
             "`true`: a session whose endpoint failed stays where it was served then; its mode is `persistent`. Without it, other endpoints \
              serve it while its own fails, where it gets an error there, and it comes back",
         ),
-        IngressNginxAnnotation::differs(
+        IngressNginxAnnotation::same(
             "session-cookie-conditional-samesite-none",
             Scope::Backend,
-            "Without effect: `SameSite=None` is told to old browsers, too",
+            "`true`: `SameSite=None` is left out for browsers that do not understand it (Chrome 51 to 66, iOS 12, Safari of macOS 10.14, UC Browser \
+             before 12.13.2)",
         ),
         IngressNginxAnnotation::same("session-cookie-domain", Scope::Backend, "The domain of the cookie"),
         IngressNginxAnnotation::differs(
@@ -142,7 +150,6 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
         let path = reader.either("session-cookie-path", parse_cookie_path);
         path.unwrap_or_default().clone_into(&mut annotations.policy.session_path);
     }
-    reader.ingress_nginx_text("session-cookie-conditional-samesite-none");
     let subset_size = read_subset_size(reader);
     let hash = read_hash(reader).map(|parts| match subset_size {
         Some(size) => Balancing::HashSubset(parts, size),
@@ -178,9 +185,20 @@ fn read_cookie(reader: &mut AnnotationReader<'_, '_>) -> SessionCookie {
         name: reader.either("session-cookie-name", parse_name).unwrap_or("INGRESSCOOKIE").to_owned(),
         domain: reader.either("session-cookie-domain", parse_domain),
         max_age_seconds: reader.either("session-cookie-max-age", parse_seconds).or(expires),
-        same_site: reader.either("session-cookie-samesite", parse_same_site),
+        same_site: read_same_site(reader),
         secure: reader.either_of(("session-cookie-secure", parse_boolean), ("session-cookie-secure", parse_go_boolean)),
         affinity,
+        changes_share: false,
+    }
+}
+
+fn read_same_site(reader: &mut AnnotationReader<'_, '_>) -> Option<SameSite> {
+    const CONDITIONAL: &str = "session-cookie-conditional-samesite-none";
+    let same_site = reader.either("session-cookie-samesite", parse_same_site);
+    let is_conditional = reader.either_of((CONDITIONAL, parse_boolean), (CONDITIONAL, parse_go_boolean));
+    match same_site {
+        Some(SameSite::None) if is_conditional == Some(true) => Some(SameSite::NoneIfUnderstood),
+        same_site => same_site,
     }
 }
 

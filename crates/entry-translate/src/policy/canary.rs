@@ -3,7 +3,7 @@
 use entry_model::{Pattern, Reason};
 
 use super::annotations::Annotations;
-use super::canary_request::{Canary, CanaryHeader, CanaryRole, DETAILS};
+use super::canary_request::{AFFINITY_BEHAVIOR, Canary, CanaryHeader, CanaryRole, DETAILS};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic};
 use super::value::{parse_boolean, parse_go_boolean};
@@ -40,6 +40,12 @@ pub const TOPIC: Topic = Topic {
         ),
         own("canary-weight", "how many of all other requests the canary gets, of `canary-weight-total`", "`0`", "10"),
         own("canary-weight-total", "of how many requests the weight is a share, at least `100`", "`100`", "1000").narrows("the weight is `0`"),
+        own(
+            AFFINITY_BEHAVIOR,
+            "`sticky`, `legacy`: whether a session of a main with `affinity` stays with the canary or with its main, or the weight draws each request",
+            "`sticky`",
+            "legacy",
+        ),
     ],
     ingress_nginx: &[
         IngressNginxAnnotation::differs(
@@ -59,10 +65,12 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::same("canary-by-header-value", Scope::Rule, "This value of the header decides"),
         IngressNginxAnnotation::same("canary-weight", Scope::Rule, "The share of all other requests"),
         IngressNginxAnnotation::same("canary-weight-total", Scope::Rule, "Of how many, at least 100"),
-        IngressNginxAnnotation::never(
-            "affinity-canary-behavior",
+        IngressNginxAnnotation::differs(
+            AFFINITY_BEHAVIOR,
             Scope::Rule,
-            "a session stays with the canary or with its main, which is `sticky`; there is no other way",
+            "`sticky`, which is the default: a session stays with the canary or with its main; `legacy`: the weight draws each request. When a weight \
+             changes, just as many sessions move as that takes, where they stay there; a header and a cookie of the canary come before, where they come \
+             after there. Among several endpoints of the canary a session stays with one if the canary has `sparrow/backends: endpoints`",
         )
         .unchanged_by(&["sticky"]),
     ],
@@ -90,7 +98,8 @@ pub fn read<'a>(reader: &mut AnnotationReader<'a, '_>, annotations: &mut Annotat
         }
     }
     for name in DETAILS.iter().copied() {
-        if reader.ingress_nginx_text(name).is_some() {
+        let theirs = reader.ingress_nginx_text(name);
+        if theirs.is_some_and(|text| name != AFFINITY_BEHAVIOR || text.trim() != "sticky") {
             let message = "The annotation has no effect, as in ingress-nginx: the Ingress is no canary; add the annotation `canary` with \
                            the value `true`, or remove this one";
             reader.report_note(name, Reason::Invalid, message.to_owned());
@@ -131,7 +140,8 @@ fn read_canary(reader: &mut AnnotationReader<'_, '_>) -> Canary {
         Some(Err(())) => (100, 0),
         total => (total.and_then(Result::ok).unwrap_or(100).max(100), weight),
     };
-    Canary { header, cookie, weight: weight.min(total), total }
+    let draws_requests = reader.either(AFFINITY_BEHAVIOR, parse_affinity_behavior).unwrap_or(false);
+    Canary { header, cookie, weight: weight.min(total), total, draws_requests }
 }
 
 /// The value of the header that decides. With one of ours that cannot be used none does: `always` would let in whoever does not know it.
@@ -165,6 +175,15 @@ fn unusable_pattern(error: pattern_engine::PatternError) -> String {
     format!(
         "The pattern cannot be used, so no header leads to the canary; the cookie and the weight stay in force: {error}"
     )
+}
+
+/// Whether each request is drawn.
+fn parse_affinity_behavior(text: &str) -> Result<bool, &'static str> {
+    match text.trim() {
+        "sticky" => Ok(false),
+        "legacy" => Ok(true),
+        _ => Err("it is `sticky` or `legacy`"),
+    }
 }
 
 /// The name of a header. nginx knows none with an underscore by it.

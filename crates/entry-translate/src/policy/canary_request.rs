@@ -10,7 +10,11 @@ pub const DETAILS: &[&str] = &[
     "canary-by-cookie",
     "canary-weight",
     "canary-weight-total",
+    AFFINITY_BEHAVIOR,
 ];
+
+/// What says whether sessions stay with the canary.
+pub const AFFINITY_BEHAVIOR: &str = "affinity-canary-behavior";
 
 /// What an object is that says of itself whether it is a canary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +36,8 @@ pub struct Canary {
     pub weight: u32,
     /// At least the weight, and not 0.
     pub total: u32,
+    /// Whether each request is drawn, rather than each session.
+    pub draws_requests: bool,
 }
 
 /// Which values of a header decide.

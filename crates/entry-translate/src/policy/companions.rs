@@ -138,6 +138,7 @@ pub const COMPANIONS: &[Companions] = &[
     Companions {
         own_principals: &["affinity"],
         own: &[
+            "session-cookie-conditional-samesite-none",
             "session-cookie-domain",
             "session-cookie-max-age",
             "session-cookie-name",

@@ -3,8 +3,8 @@
 use testbed::clients::{Clients, ConnectionReuse};
 use testbed::http;
 
-use super::endpoints::{SHOP, pod, write_shop};
-use crate::common::{Bench, eventually, programs, until};
+use super::endpoints::{READY, SHOP, pod, slice, write_shop};
+use crate::common::{Bench, CLASS, eventually, programs, until};
 
 /// A client of which all requests go to one endpoint.
 struct Client {
@@ -92,4 +92,126 @@ fn rolling_update(annotations: &str, is_persistent: bool) {
     assert_eq!(traffic.lost, 0, "{annotations}: {traffic:?}");
     assert_eq!(reloads(), before, "{annotations}");
     entry.terminate();
+}
+
+#[test]
+fn same_site_none_is_left_out_for_browsers_that_do_not_understand_it() {
+    const MAC: &str = "Mozilla/5.0 (Macintosh; Intel Mac OS X";
+    const KHTML: &str = "AppleWebKit/605.1.15 (KHTML, like Gecko)";
+    const ANDROID: &str =
+        "Mozilla/5.0 (Linux; U; Android 8.0.0; en-US; X) AppleWebKit/537.36 (KHTML, like Gecko) Version/4.0";
+    let browsers = [
+        (String::new(), true),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/50.0.2661.75 Safari/537.36".to_owned(), true),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/51.0.2704.79 Safari/537.36".to_owned(), false),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chromium/66.0.3359.139 Safari/537.36".to_owned(), false),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/67.0.3396.62 Safari/537.36".to_owned(), true),
+        ("Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/151.0.0.0 Safari/537.36".to_owned(), true),
+        (format!("Mozilla/5.0 (iPhone; CPU iPhone OS 12_1_4 like Mac OS X) {KHTML} Version/12.0 Mobile/15E148 Safari/604.1"), false),
+        (format!("Mozilla/5.0 (iPad; CPU OS 12_2 like Mac OS X) {KHTML} CriOS/80.0.3987.95 Mobile/15E148 Safari/604.1"), false),
+        (format!("Mozilla/5.0 (iPhone; CPU iPhone OS 13_2 like Mac OS X) {KHTML} Version/13.0 Mobile/15E148 Safari/604.1"), true),
+        (format!("{MAC} 10_14_6) {KHTML} Version/12.1.2 Safari/605.1.15"), false),
+        (format!("{MAC} 10_14) {KHTML}"), false),
+        (format!("{MAC} 10_15_1) {KHTML} Version/13.0.3 Safari/605.1.15"), true),
+        (format!("{MAC} 10_14_6) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/80.0.3987.87 Safari/537.36"), true),
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 10.14; rv:72.0) Gecko/20100101 Firefox/72.0".to_owned(), true),
+        (format!("{ANDROID} Chrome/57.0.2987.108 UCBrowser/12.13.0.1207 Mobile Safari/537.36"), false),
+        (format!("{ANDROID} Chrome/57.0.2987.108 UCBrowser/12.9.3.1144 Mobile Safari/537.36"), false),
+        (format!("{ANDROID} Chrome/57.0.2987.108 UCBrowser/12.13.2.1208 Mobile Safari/537.36"), true),
+        (format!("{ANDROID} Chrome/78.0.3904.108 UCBrowser/13.4.0.1306 Mobile Safari/537.36"), true),
+    ];
+    for affinity in ["cookie", "cookie, sparrow/affinity-mode: persistent"] {
+        for program in programs() {
+            let bench = Bench::new(&program);
+            let annotations = format!(
+                "sparrow/affinity: {affinity}, sparrow/session-cookie-samesite: None, sparrow/session-cookie-conditional-samesite-none: \"true\""
+            );
+            let shop = SHOP.replace("endpoints }", &format!("endpoints, {annotations} }}"));
+            let pods = [pod("a"), pod("b")];
+            write_shop(&bench, &shop, &pods, None);
+            let entry = bench.start(&["run"]);
+            eventually("served", || bench.asks("any.example", "/shop").0 == 200);
+            let told = |agent: &str| {
+                let header = if agent.is_empty() { String::new() } else { format!("User-Agent: {agent}\r\n") };
+                let answer = http::get(bench.http, "any.example", "/shop", &header).unwrap().expect(200);
+                let cookie = answer.header("Set-Cookie").to_owned();
+                assert!(cookie.contains("; HttpOnly"), "{cookie}");
+                cookie.contains("; SameSite=None")
+            };
+            for (agent, expected) in &browsers {
+                assert_eq!(told(agent), *expected, "{agent}");
+            }
+            entry.terminate();
+        }
+    }
+}
+
+#[test]
+fn canary_draws_sessions_or_each_of_their_requests() {
+    const INGRESS_NGINX: &str = "nginx.ingress.kubernetes.io";
+    let of = |name: &str, text: &str| {
+        text.replace("shop", name).replace("labels: { sparrow/expose: \"true\" }", "labels: {}")
+    };
+    let ingress = |name: &str, host: &str, service: &str, annotations: &str| {
+        format!(
+            "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}-{host}\n  annotations: {{ {annotations} \
+             }}\nspec:\n  ingressClassName: sparrow\n  rules:\n  - host: {host}.example\n    http:\n      paths:\n      - {{ path: /, \
+             pathType: Prefix, backend: {{ service: {{ name: {service}, port: {{ number: 80 }} }} }} }}\n"
+        )
+    };
+    let canary = format!("{INGRESS_NGINX}/canary: \"true\", {INGRESS_NGINX}/canary-weight: \"50\"");
+    for program in programs() {
+        let bench = Bench::new(&program);
+        let pods = [pod("main"), pod("canary")];
+        let mut objects = vec![CLASS.to_owned()];
+        for pod in &pods {
+            let name = if objects.len() == 1 { "main" } else { "canary" };
+            let service = ["---\n", SHOP, &slice(name, pod.address(), READY)].concat();
+            objects.push(of(name, &service));
+        }
+        for (host, annotations) in [
+            ("sticky", canary.clone()),
+            ("legacy", format!("{canary}, {INGRESS_NGINX}/affinity-canary-behavior: legacy")),
+            (
+                "own",
+                "sparrow/canary: \"true\", sparrow/canary-weight: \"50\", sparrow/affinity-canary-behavior: legacy"
+                    .to_owned(),
+            ),
+        ] {
+            objects.push(ingress("a", host, "main", "sparrow/affinity: cookie, sparrow/session-cookie-path: /"));
+            objects.push(ingress("b", host, "canary", &annotations));
+        }
+        bench.write("all.yaml", &objects.concat());
+        let entry = bench.start(&["run"]);
+        eventually("served", || bench.asks("own.example", "/").0 == 200);
+        // How many of these sessions were served by both, and how many requests by the canary.
+        let ask = |host: &str| {
+            let (mut of_both, mut by_canary) = (0, 0);
+            for _ in 0..8 {
+                let mut headers = String::new();
+                let mut seen = std::collections::BTreeSet::new();
+                for _ in 0..12 {
+                    let answer = http::get(bench.http, host, "/", &headers).unwrap().expect(200);
+                    if let Some(cookie) =
+                        answer.header("Set-Cookie").split(';').next().filter(|cookie| !cookie.is_empty())
+                    {
+                        assert_eq!(headers, "", "a session is given once");
+                        headers = format!("Cookie: {cookie}\r\n");
+                    }
+                    by_canary += usize::from(answer.header("Backend") == "canary");
+                    seen.insert(answer.header("Backend").to_owned());
+                }
+                of_both += usize::from(seen.len() == 2);
+            }
+            (of_both, by_canary)
+        };
+        let (of_both, by_canary) = ask("sticky.example");
+        assert!(of_both == 0 && by_canary % 12 == 0, "{of_both} {by_canary}");
+        for host in ["legacy.example", "own.example"] {
+            let (of_both, by_canary) = ask(host);
+            // By chance a session would be of one only once in 2048 times.
+            assert!(of_both >= 7 && (20..=76).contains(&by_canary), "{host}: {of_both} {by_canary}");
+        }
+        entry.terminate();
+    }
 }

@@ -52,6 +52,9 @@ pub fn variables(
         map("\"\"", "$sparrow_session_path", vec![case("default", "\"/\"")]),
         map(settings.scheme_variable(), "$sparrow_session_secure", over_tls),
     ];
+    if sessions.iter().any(|cookie| cookie.same_site == Some(SameSite::NoneIfUnderstood)) {
+        all.push(same_site_none());
+    }
     // The module names whichever endpoint has answered.
     if !has_module && sessions.iter().any(|cookie| cookie.affinity != Affinity::Balanced) {
         all.extend(persistent_sessions::shared_variables(endpoints));
@@ -94,9 +97,32 @@ fn without_cookie(cookie: &SessionCookie) -> Option<[Directive<'static>; 2]> {
     Some([of(session_variable(cookie)?, "$request_id"), of(new, "\"\"")])
 }
 
+/// What a client is told of a cookie that is for requests of all other sites: nothing, if it is known to take that for another word. Which
+/// these are, Chromium's page "SameSite=None: Known Incompatible Clients" says: Chrome from 51 to 66 and browsers made of it, UC Browser before
+/// 12.13.2, all of iOS 12, and on macOS 10.14 Safari and what is embedded.
+fn same_site_none() -> Directive<'static> {
+    const TOLD: &str = "\"; SameSite=None\"";
+    const NOT_TOLD: &str = "\"\"";
+    const MACOS: &str = concat!(
+        r#""~\(Macintosh;[^()]*Mac OS X 10_14(?:[^0-9()][^()]*)?\) AppleWebKit/[0-9.]+ "#,
+        r#"\(KHTML, like Gecko\)(?: Version/[0-9.]+ Safari/[0-9.]+)?$""#
+    );
+    let cases = [
+        ("default", TOLD),
+        (r#""~UCBrowser/(?:[0-9]|1[01]|12\.(?:[0-9]|1[0-2])|12\.13\.[01])(?:\.|[^0-9.]|$)""#, NOT_TOLD),
+        // What else it says is of the Chrome that it is made of.
+        ("~UCBrowser/", TOLD),
+        (r#""~Chrom(?:e|ium)/(?:5[1-9]|6[0-6])\.""#, NOT_TOLD),
+        (r#""~\(iP(?:hone|ad|od)[^()]*OS 12_[^()]*\) AppleWebKit/""#, NOT_TOLD),
+        (MACOS, NOT_TOLD),
+    ];
+    let cases = cases.map(|(agent, text)| case(agent, text));
+    map("$http_user_agent", "$sparrow_same_site_none", cases.into())
+}
+
 /// The value of `Set-Cookie` (RFC 6265, section 4.1).
 fn set_cookie(cookie: &SessionCookie) -> Option<Token> {
-    let SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity } = cookie;
+    let SessionCookie { name, domain, max_age_seconds, same_site, secure, affinity, changes_share: _ } = cookie;
     let text = Text::default().plain_of(name, '_').own("=");
     let mut text = match affinity {
         Affinity::Balanced => text.own("$request_id"),
@@ -121,6 +147,7 @@ fn set_cookie(cookie: &SessionCookie) -> Option<Token> {
         Some(SameSite::None) => text.own("; SameSite=None"),
         Some(SameSite::Lax) => text.own("; SameSite=Lax"),
         Some(SameSite::Strict) => text.own("; SameSite=Strict"),
+        Some(SameSite::NoneIfUnderstood) => text.own("$sparrow_same_site_none"),
         None => text,
     };
     text.token()
