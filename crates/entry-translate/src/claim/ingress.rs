@@ -1,11 +1,13 @@
 //! What an Ingress asks for.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, BACKENDS_ANNOTATION, BackendMode, FieldPath, HostName, Ingress, IngressBackend, IngressPath, IngressRule,
-    Key, Kind, Match, ObjectRef, PathRewrite, PathType, Reason, Service, Snapshot,
+    Action, BACKENDS_ANNOTATION, BackendAddress, BackendMode, FieldPath, HostName, Ingress, IngressBackend,
+    IngressPath, IngressRule, Key, Kind, Match, ObjectRef, PathRewrite, PathType, PortRef, Reason, Service,
+    ServiceKind, ServicePort, Snapshot,
 };
 
 use super::rule_path::{PathOutcome, RulePath, missing_group, read_rule_path};
@@ -20,6 +22,7 @@ use crate::host::parse_host;
 use crate::policy::annotations::{Annotations, read_annotations};
 use crate::policy::canary_request::{Canary, CanaryRole};
 use crate::policy::client_redirects::HttpsRedirect;
+use crate::policy::outside_server::{Unreachable, find_external_name};
 use crate::policy::path_treatment::{PathTreatment, PatternDialect};
 use crate::policy::reader::AnnotationContext;
 use crate::resolve::{self, ResolveError, ResolveFault};
@@ -33,7 +36,9 @@ pub fn read_ingress_claims(ingress: &Ingress, snapshot: &Snapshot, settings: &Tr
     let service = Key { namespace: ingress.meta.namespace.clone(), name: String::new() };
     let draft = VerdictDraft::default();
     let (is_canary, has_backend_without_tls) = (false, false);
-    IngressReader { snapshot, settings, tls, ingress, draft, service, is_canary, has_backend_without_tls }.read_claims()
+    let references = Vec::new();
+    IngressReader { snapshot, settings, tls, ingress, draft, service, is_canary, has_backend_without_tls, references }
+        .read_claims()
 }
 
 /// An Ingress that is asked what it wants.
@@ -50,6 +55,8 @@ struct IngressReader<'a> {
     is_canary: bool,
     /// Whether TLS is not spoken to a backend of it.
     has_backend_without_tls: bool,
+    /// Services to which those that it names lead.
+    references: Vec<ObjectRef>,
 }
 
 impl<'a> IngressReader<'a> {
@@ -177,6 +184,7 @@ impl<'a> IngressReader<'a> {
         if self.has_backend_without_tls {
             report_backend_without_tls(annotations, &mut self.draft);
         }
+        asked.references.append(&mut self.references);
         Claims { draft: self.draft, ..asked }
     }
 
@@ -217,6 +225,7 @@ impl<'a> IngressReader<'a> {
                            which it is one";
             self.draft.report_loss(&SPEC.field("rules"), Reason::Invalid, message.to_owned());
         }
+        asked.references.append(&mut self.references);
         Claims { draft: self.draft, ..asked }
     }
 
@@ -312,17 +321,25 @@ impl<'a> IngressReader<'a> {
             self.report_backend(&service_field.field("name"), claim, Reason::RefNotFound, &message);
             return Action::UNAVAILABLE;
         };
-        let mode = annotations.backends.unwrap_or_else(|| self.mode_of(service, &service_field, claim));
-        let resolved = resolve::service_address(service, mode)
-            .and_then(|address| Ok((address, resolve::find_port(service, wanted)?.1)));
+        let resolved = match &service.kind {
+            ServiceKind::ExternalName(name) => self.external_address(service, name, wanted),
+            _ => {
+                let mode = annotations.backends.unwrap_or_else(|| self.mode_of(service, &service_field, claim));
+                resolve::service_address(service, mode).and_then(|address| {
+                    let port = resolve::find_port(service, wanted)?.1;
+                    Ok((address.with_port(port.port), Cow::Borrowed(port)))
+                })
+            }
+        };
         match resolved {
             Ok((address, port)) => {
+                let port = &*port;
                 let protocol = choose_protocol(port, annotations, &mut self.draft, |draft, message| {
                     draft.report_note(&service_field.field("port"), Reason::Unsupported, message);
                     draft.concerns_backend(claim);
                 });
                 self.has_backend_without_tls |= !speaks_tls(protocol);
-                forward_action(address, port, protocol, annotations, rewrite, false)
+                forward_action(address, protocol, annotations, rewrite, false)
             }
             Err(ResolveError { reason, fault, message }) => {
                 let part = match fault {
@@ -333,6 +350,33 @@ impl<'a> IngressReader<'a> {
                 self.report_backend(&service_field.field(part), claim, reason, &message);
                 Action::UNAVAILABLE
             }
+        }
+    }
+
+    /// Where what a Service of the type `ExternalName` names is reached. Without ports it has whichever is asked for.
+    fn external_address<'s>(
+        &mut self,
+        service: &'s Service,
+        name: &str,
+        wanted: &PortRef,
+    ) -> Result<(BackendAddress, Cow<'s, ServicePort>), ResolveError> {
+        let port = match wanted {
+            PortRef::Number(number) if service.ports.is_empty() => Cow::Owned(ServicePort {
+                name: String::new(),
+                port: *number,
+                protocol: "TCP".to_owned(),
+                app_protocol: None,
+            }),
+            wanted => Cow::Borrowed(resolve::find_port(service, wanted)?.1),
+        };
+        let (snapshot, references) = (self.snapshot, &mut self.references);
+        let mut services = |key: &Key| {
+            references.push(ObjectRef::new(Kind::Service, key.clone()));
+            snapshot.services.get(key).map(|service| &**service)
+        };
+        match find_external_name(&mut services, &self.ingress.meta.namespace, (name, port.port)) {
+            Ok(address) => Ok((address.into(), port)),
+            Err(Unreachable { reason, message }) => Err(ResolveError { reason, fault: ResolveFault::Kind, message }),
         }
     }
 

@@ -10,8 +10,8 @@ mod shared_paths;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Backend, Balancing, ClientCertificates, Forward, HostName, Key, Match, ObjectRef, PathMatch, PathRewrite,
-    Policy, PortRef, Protocol, Reason, ServicePort, Snapshot,
+    Action, Backend, BackendAddress, Balancing, ClientCertificates, Forward, HostName, Key, Match, ObjectRef,
+    PathMatch, PathRewrite, Policy, PortRef, Protocol, Reason, ServicePort, Snapshot,
 };
 
 use self::rule_path::{RulePath, unusable_path};
@@ -23,7 +23,7 @@ use crate::policy::canary_request::Canary;
 use crate::policy::client_redirects::{ActionOfHost, HttpsRedirect, RequestRedirect};
 use crate::policy::shared_policy::is_shared_default;
 use crate::regex_path;
-use crate::resolve::{self, ServiceAddress};
+use crate::resolve;
 use crate::rule_weight::{PolicySize, rates_of, rule_weight};
 use crate::verdict_draft::{VerdictDraft, quoted};
 use crate::{HostOwnership, TranslateSettings};
@@ -424,14 +424,12 @@ fn speaks_tls(protocol: Protocol) -> bool {
 }
 
 fn forward_action(
-    address: ServiceAddress,
-    port: &ServicePort,
+    address: BackendAddress,
     protocol: Protocol,
     annotations: &Annotations<'_>,
     rewrite: Option<PathRewrite>,
     strip_prefix: bool,
 ) -> Action {
-    let address = address.with_port(port.port);
     let backend = Backend { address, protocol, keep_alive: annotations.keep_alive.unwrap_or(true) };
     let by_default =
         if annotations.strip_prefix.unwrap_or(strip_prefix) { PathRewrite::StripPrefix } else { PathRewrite::Keep };

@@ -125,7 +125,7 @@ fn rule(
             if !speaks_tls(protocol) {
                 report_backend_without_tls(annotations, draft);
             }
-            forward_action(address, port, protocol, annotations, rewrite, true)
+            forward_action(address.with_port(port.port), protocol, annotations, rewrite, true)
         }
         _ => Action::UNAVAILABLE,
     };

@@ -4,6 +4,7 @@
 //! topic, write a file, and name it in [`TOPICS`] and in [`read`].
 
 mod access;
+mod alias_pattern;
 pub mod aliases;
 pub mod annotations;
 mod answer_headers;
@@ -34,7 +35,7 @@ mod logging;
 mod mirror;
 mod other;
 mod outside_address;
-mod outside_server;
+pub mod outside_server;
 mod passwords;
 pub mod path_rewrite;
 pub mod path_treatment;

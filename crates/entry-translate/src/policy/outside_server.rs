@@ -6,6 +6,7 @@ use entry_model::{
     BackendMode, HostName, Key, Kind, ObjectRef, OutsideServer, PortRef, Reason, Service, UrlPart, UrlText,
 };
 
+use super::alias_pattern::parse_alias;
 use super::outside_address::{
     api_server, check_outside_address, check_outside_name, may_be_of_cluster, service_of_name,
 };
@@ -63,14 +64,10 @@ fn find_server_for(
     sent: Sent,
 ) -> Result<OutsideServer, Unreachable> {
     let name = url.host.to_string();
+    let namespace = reader.context.namespace;
+    let mut services = |key: &Key| reader.service(key).map(|service| &**service);
     if let Ok(address) = name.parse() {
-        let api_server = reader.service(&api_server()).map(|service| &**service);
-        check_outside_address(address, api_server).map_err(|hint| Unreachable::value(&name, hint))?;
-        if sent == Sent::Request && may_be_of_cluster(address, api_server) {
-            let hint = "it may be an address of another namespace, and of a number it is not known whether its owner agrees; name a \
-                        Service, or a name in DNS";
-            return Err(Unreachable::value(&name, hint));
-        }
+        check_address(&mut services, &name, address, sent)?;
         return Ok(OutsideServer::Address(SocketAddr::new(address, url.port)));
     }
     if url.host.has_variables() {
@@ -78,7 +75,7 @@ fn find_server_for(
     } else {
         check_outside_name(&name).map_err(|hint| Unreachable::value(&name, hint))?;
         if let Some(key) = service_of_name(&name) {
-            return find_service(reader, &key, url.port, sent).map(OutsideServer::Address);
+            return find_service(&mut services, namespace, (&key, url.port), sent).map(OutsideServer::Address);
         }
     }
     if reader.context.defaults.resolves_names {
@@ -89,19 +86,62 @@ fn find_server_for(
     Err(Unreachable { reason: Reason::Unsupported, message })
 }
 
+/// Where what a Service of the type `ExternalName` names is reached, if anything may be sent there: a Service of the cluster, or an address that is
+/// none of the cluster. `services` looks them up.
+///
+/// # Errors
+/// Nowhere, or requests may not go there.
+pub fn find_external_name<'s>(
+    services: &mut impl FnMut(&Key) -> Option<&'s Service>,
+    namespace: &str,
+    (name, port): (&str, u16),
+) -> Result<SocketAddr, Unreachable> {
+    if let Ok(address) = name.parse() {
+        check_address(services, name, address, Sent::Request)?;
+        return Ok(SocketAddr::new(address, port));
+    }
+    check_outside_name(name).map_err(|hint| Unreachable::value(name, hint))?;
+    if let Some(key) = service_of_name(name) {
+        return find_service(services, namespace, (&key, port), Sent::Request);
+    }
+    let message = format!(
+        "The name {} is of no Service of the cluster, and names of backends are not looked up; make a Service without a selector, and an \
+         EndpointSlice with the addresses",
+        quoted(name)
+    );
+    Err(Unreachable { reason: Reason::Unsupported, message })
+}
+
+/// Whether something may be sent to an address that is written as a number.
+fn check_address<'s>(
+    services: &mut impl FnMut(&Key) -> Option<&'s Service>,
+    name: &str,
+    address: IpAddr,
+    sent: Sent,
+) -> Result<(), Unreachable> {
+    let api_server = services(&api_server());
+    check_outside_address(address, api_server).map_err(|hint| Unreachable::value(name, hint))?;
+    if sent == Sent::Request && may_be_of_cluster(address, api_server) {
+        let hint = "it may be an address of another namespace, and of a number it is not known whether its owner agrees; name a \
+                    Service, or a name in DNS";
+        return Err(Unreachable::value(name, hint));
+    }
+    Ok(())
+}
+
 /// Whether a name with `$host` in it is one that may be asked for each host of the object. A client cannot choose among others.
 fn check_names_of_hosts(reader: &mut AnnotationReader<'_, '_>, name: &UrlText) -> Result<(), &'static str> {
     const HINT: &str =
         "$host would be whatever a client sends; have a rule, and a host without `*` in each rule and alias";
     let aliases = reader.first_text("aliases", &["server-alias"]).map_or("", |found| found.text);
     let aliases = aliases.split(',').map(str::trim).filter(|alias| !alias.is_empty());
-    let hosts: Vec<_> = reader.context.hosts.iter().copied().chain(aliases).collect();
-    if hosts.is_empty() {
+    let hosts = reader.context.hosts;
+    if (hosts.is_empty() && aliases.clone().next().is_none()) || hosts.contains(&"") {
         return Err(HINT);
     }
+    // One that cannot be used is not served, and its owner is told so elsewhere.
+    let hosts = hosts.iter().filter_map(|host| parse_host(host).ok()).chain(aliases.flat_map(parse_alias).flatten());
     hosts.into_iter().try_for_each(|host| {
-        // One that cannot be used is not served, and its owner is told so elsewhere.
-        let Ok(host) = parse_host(host) else { return if host.is_empty() { Err(HINT) } else { Ok(()) } };
         let HostName::Exact(host) = host else { return Err(HINT) };
         let parts = name.0.iter().map(|part| match part {
             UrlPart::Text(text) => text.as_str(),
@@ -119,17 +159,16 @@ fn check_names_of_hosts(reader: &mut AnnotationReader<'_, '_>, name: &UrlText) -
 
 /// Where a Service is reached, if this may be sent to it. Of one of another namespace no more is told than that it is not reached: whoever
 /// may write an Ingress is not to find out what others have.
-fn find_service(
-    reader: &mut AnnotationReader<'_, '_>,
-    key: &Key,
-    port: u16,
+fn find_service<'s>(
+    services: &mut impl FnMut(&Key) -> Option<&'s Service>,
+    namespace: &str,
+    (key, port): (&Key, u16),
     sent: Sent,
 ) -> Result<SocketAddr, Unreachable> {
     if *key == api_server() {
         return Err(Unreachable::value(&format!("{}.{}.svc", key.name, key.namespace), "it is the API server"));
     }
-    let namespace = reader.context.namespace;
-    let service = reader.service(key).map(|service| &**service);
+    let service = services(key);
     let name = object_name(&ObjectRef::new(Kind::Service, key.clone()));
     if key.namespace == namespace {
         let Some(service) = service else {

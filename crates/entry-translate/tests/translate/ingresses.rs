@@ -155,7 +155,7 @@ fn rule_without_a_reachable_backend_answers_503() {
         &object(Kind::Ingress, "web"),
         Acceptance::Partial,
         &[
-            (&field(0, ".service.name"), Reason::Unsupported, "ExternalName is rejected"),
+            (&field(0, ".service.name"), Reason::Unsupported, "names of backends are not looked up"),
             (&field(1, ".service.name"), Reason::Unsupported, "headless"),
             (&field(2, ".service.name"), Reason::RefNotFound, "There is no Service shop/missing"),
             (&field(3, ".service.name"), Reason::RefNotFound, "no cluster IP yet"),

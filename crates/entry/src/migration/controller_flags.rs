@@ -64,7 +64,10 @@ pub const CONTROLLER_FLAGS: &[ControllerFlag] = &[
     nothing("disable-catch-all", "a namespace may be kept from hosts that no rule names by `sparrow/hosts`"),
     nothing("disable-full-test", WEBHOOK),
     nothing("disable-leader-election", STATUS),
-    nothing("disable-svc-external-name", "Services of the type ExternalName are never followed"),
+    nothing(
+        "disable-svc-external-name",
+        "Services of the type ExternalName lead to Services that agree, and to public addresses, alone",
+    ),
     nothing("disable-sync-events", "Events are written where something is wrong only"),
     nothing("dynamic-configuration-retries", "a configuration that is not confirmed is reported, and tried again"),
     nothing("election-id", STATUS),

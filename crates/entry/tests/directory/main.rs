@@ -11,6 +11,7 @@ mod common;
 mod counts;
 mod default_backend;
 mod endpoints;
+mod external_names;
 mod faults;
 mod follow;
 mod full;
