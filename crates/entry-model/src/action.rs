@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::{Key, PathRewrite, Redirect};
+use crate::{FixedAnswer, Key, PathRewrite, Redirect};
 
 /// What is done with a request.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,11 +15,22 @@ pub enum Action {
     Redirect(Redirect),
     /// It is answered with this status and no more.
     Respond(u16),
+    /// It is answered with a text.
+    Answer(FixedAnswer),
 }
 
 impl Action {
     /// The status for a rule that stands, while where it leads does not exist.
     pub const UNAVAILABLE: Self = Self::Respond(503);
+
+    /// Whether it lets no request pass.
+    pub fn refuses(&self) -> bool {
+        match self {
+            Self::Forward(_) | Self::Redirect(_) => false,
+            Self::Respond(status) => *status >= 400,
+            Self::Answer(answer) => answer.status() >= 400,
+        }
+    }
 }
 
 /// Where and how a request is forwarded.

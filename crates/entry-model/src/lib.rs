@@ -18,6 +18,7 @@ mod cookie;
 mod endpoint_name;
 mod endpoint_slice;
 mod field_path;
+mod fixed_answer;
 mod host_name;
 mod host_owners;
 mod listener;
@@ -47,6 +48,7 @@ pub use cookie::find_cookie;
 pub use endpoint_name::EndpointName;
 pub use endpoint_slice::{EndpointSlice, EndpointState, SliceEndpoint, SlicePort};
 pub use field_path::{AbridgedText, FieldPath};
+pub use fixed_answer::FixedAnswer;
 pub use host_name::HostName;
 pub use host_owners::HostOwners;
 pub use listener::{Listener, ListenerId, ListenerSet};
@@ -60,10 +62,10 @@ pub use pattern::{Pattern, PatternEngine, TemplatePart, template_parts};
 pub use policy::{
     Access, AddedHeader, Affinity, AnswerHeaders, BackendTls, Balancing, BasicAuth, Buffers, CONNECTION_HEADERS,
     Cipher, ClientCertificateRule, ClientCertificates, ClientTls, ClientVerification, ConnectionHeader, Cors,
-    CorsOrigin, CorsOrigins, Encryption, ErrorPages, ExternalAuth, HashPart, HeaderField, Limits, Mirror,
-    OutsideServer, PasswordFile, Pem, Policies, Policy, PolicyId, RenamedHeader, Replacement, RequestHeaders,
-    RequestLimit, ResponseBuffers, Retries, RetryCondition, SameSite, SessionCookie, Timeouts, TlsVersion,
-    UpstreamHost, UrlPart, UrlText, UrlVariable, Verification, VerificationMode,
+    CorsOrigin, CorsOrigins, Encryption, ErrorPages, ExternalAuth, HashPart, HeaderField, HeaderPart, HeaderValue,
+    HeaderVariable, Limits, Mirror, OutsideServer, PasswordFile, Pem, Policies, Policy, PolicyId, RenamedHeader,
+    Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, SameSite, SessionCookie,
+    Timeouts, TlsVersion, UpstreamHost, UrlPart, UrlText, UrlVariable, Verification, VerificationMode,
 };
 pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, CookieMatch, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};

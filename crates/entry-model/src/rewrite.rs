@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use crate::{Match, PathMatch, Pattern, Request, Scheme};
+use crate::{Match, PathMatch, Pattern, Request, Scheme, UrlPart, UrlText, UrlVariable};
 
 /// What becomes of the path of a request that is forwarded, or of a redirect's.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -18,8 +18,8 @@ pub enum PathRewrite {
     /// The whole path is replaced.
     ReplaceFull(String),
     /// The whole path and the query are replaced by this, as it stands in a URL: it begins with `/`, and may have a query and a
-    /// fragment.
-    ReplaceTarget(String),
+    /// fragment, and parts of the request. For redirects alone.
+    ReplaceTarget(UrlText),
     /// What the pattern matches of it is replaced; a path that the pattern does not match stays as it is.
     Regex {
         /// The pattern.
@@ -57,7 +57,9 @@ impl PathRewrite {
                 rest => Cow::Owned([replacement, rest].concat()),
             },
             Self::ReplaceFull(replacement) => Cow::Owned(replacement.clone()),
-            Self::ReplaceTarget(target) => Cow::Owned(target.split(['?', '#']).next().unwrap_or("/").to_owned()),
+            Self::ReplaceTarget(target) => {
+                Cow::Owned(target.to_string().split(['?', '#']).next().unwrap_or("/").to_owned())
+            }
             Self::Regex { pattern, template } => Cow::Owned(pattern.replace(path, template)),
         }
     }
@@ -84,7 +86,7 @@ impl Redirect {
     pub fn location(&self, matched: &Match, request: &Request<'_>, port: u16) -> String {
         let mut location = self.origin(request, port);
         if let PathRewrite::ReplaceTarget(target) = &self.path {
-            location.push_str(target);
+            target.0.iter().for_each(|part| add_part(part, request, &mut location));
             return location;
         }
         encode_path(&self.path.apply(&matched.path, request.path), &mut location);
@@ -106,6 +108,34 @@ impl Redirect {
             let _ = write!(origin, ":{port}");
         }
         origin
+    }
+}
+
+/// Adds a part of a URL. What was sent is taken for what is known of it.
+fn add_part(part: &UrlPart, request: &Request<'_>, out: &mut String) {
+    let add_target = |out: &mut String| {
+        encode_path(request.path, out);
+        if !request.query.is_empty() {
+            out.push('?');
+            out.push_str(request.query);
+        }
+    };
+    match part {
+        UrlPart::Text(text) => out.push_str(text),
+        UrlPart::Variable(variable) => match variable {
+            UrlVariable::Host | UrlVariable::HostAndPort => out.push_str(request.host),
+            UrlVariable::Scheme => out.push_str(&request.scheme.to_string()),
+            UrlVariable::Method => out.push_str(request.method),
+            UrlVariable::Target => add_target(out),
+            UrlVariable::EscapedTarget => {
+                let mut target = String::new();
+                add_target(&mut target);
+                out.push_str(&target.replace('%', "%25").replace('&', "%26").replace('+', "%2B"));
+            }
+            UrlVariable::Path => encode_path(request.path, out),
+            UrlVariable::QuestionMark => out.push_str(if request.query.is_empty() { "" } else { "?" }),
+            UrlVariable::Query => out.push_str(request.query),
+        },
     }
 }
 

@@ -102,6 +102,9 @@ impl Routes {
             Action::Redirect(redirect) => write_redirect(f, redirect)?,
             Action::Respond(503) => f.write_str("unavailable")?,
             Action::Respond(status) => write!(f, "status {status}")?,
+            Action::Answer(answer) => {
+                write!(f, "answer {} {:?} {:?}", answer.status(), answer.content_type(), answer.text())?;
+            }
         }
         match rule.action {
             Action::Forward(_) => write_policy(f, self.policy(rule))?,
@@ -185,7 +188,7 @@ impl fmt::Display for RewriteText<'_> {
             PathRewrite::StripPrefix => f.write_str(" strip"),
             PathRewrite::ReplacePrefix(replacement) => write!(f, " prefix={}", QuotedWord(replacement)),
             PathRewrite::ReplaceFull(replacement) => write!(f, " path={}", QuotedWord(replacement)),
-            PathRewrite::ReplaceTarget(target) => write!(f, " target={}", QuotedWord(target)),
+            PathRewrite::ReplaceTarget(target) => write!(f, " target={}", QuotedWord(&target.to_string())),
             PathRewrite::Regex { pattern, template } => {
                 write!(f, " replace={} by={}", QuotedWord(pattern.text()), QuotedWord(template))
             }
@@ -321,14 +324,14 @@ fn write_headers(f: &mut fmt::Formatter<'_>, request: &RequestHeaders, answer: &
         write!(f, " connection={}", connection.as_str())?;
     }
     for field in &request.set {
-        write!(f, " request:{}={:?}", field.name(), field.value())?;
+        write!(f, " request:{}={:?}", field.name(), field.value().to_string())?;
     }
     for name in &answer.hidden {
         write!(f, " hide:{}", QuotedWord(name))?;
     }
     for header in &answer.added {
         let sign = if header.always { "=" } else { "?=" };
-        write!(f, " answer:{}{sign}{:?}", header.field.name(), header.field.value())?;
+        write!(f, " answer:{}{sign}{:?}", header.field.name(), header.field.value().to_string())?;
     }
     for (what, replacement) in
         [("cookie-domain", &answer.cookie_domain), ("cookie-path", &answer.cookie_path), ("address", &answer.redirect)]

@@ -110,7 +110,8 @@ pub fn enforce_bounds(
 
 /// Leaves out rules that are open to all where one that is not was left out: they would get its requests.
 fn leave_out_open_rules(rules: &[AttachedClaim<'_>], keep: &mut [bool], attached: &mut [AttachedObject<'_>]) {
-    let is_restricted = |claim: &Claim| claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_));
+    let is_restricted =
+        |claim: &Claim| claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_) | Action::Answer(_));
     let host = |rule: &AttachedClaim<'_>, attached: &[AttachedObject<'_>]| {
         (rule.claim.host.clone(), namespace_of(attached, rule.owner).to_owned())
     };

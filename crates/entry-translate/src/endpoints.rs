@@ -180,7 +180,7 @@ impl EndpointFinder {
 pub fn endpoints_of(action: &Action) -> impl Iterator<Item = &EndpointsId> {
     let backends = match action {
         Action::Forward(forward) => &forward.backends[..],
-        Action::Redirect(_) | Action::Respond(_) => &[],
+        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => &[],
     };
     backends.iter().filter_map(|share| match &share.destination {
         Destination::Backend(backend) => endpoints_at(&backend.address),

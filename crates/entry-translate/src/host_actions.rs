@@ -48,9 +48,8 @@ impl HostActions {
     /// Has it done with the requests of these rules; challenges of certificate authorities are served.
     pub fn apply(&self, rules: &mut [Rule]) {
         for rule in rules {
-            let is_refused = matches!(rule.action, Action::Respond(400..));
             if let Some(action) = self.0.get(&rule.origin.key.namespace)
-                && !is_refused
+                && !rule.action.refuses()
                 && !rule.matches.path.is_acme_challenge()
             {
                 rule.action = action.clone();

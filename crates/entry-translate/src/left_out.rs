@@ -89,5 +89,5 @@ impl LeftOutPathsByHost<'_> {
 
 /// Whether not everybody may ask.
 fn is_closed(claim: &Claim) -> bool {
-    claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_))
+    claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_) | Action::Answer(_))
 }

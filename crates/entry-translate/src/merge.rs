@@ -539,7 +539,8 @@ impl MergedHost {
         let has_patterns =
             candidates.iter().any(|candidate| is_pattern(&candidate.claim.matches) && !candidate.claim.denies);
         let is_first = |one: &AttachedClaim<'_>| has_patterns && stands_before_patterns(one.claim);
-        let rank = |one: &AttachedClaim<'_>| (!one.claim.denies, one.claim.weak, one.owner);
+        let rank =
+            |one: &AttachedClaim<'_>| (!(one.claim.denies && one.claim.action.refuses()), one.claim.weak, one.owner);
         // Stable: of one object the first comes first.
         order.sort_by(|a, b| {
             let (a, b) = (&candidates[*a], &candidates[*b]);
@@ -675,7 +676,7 @@ fn report_conflict(loser: &AttachedClaim<'_>, first: &AttachedClaim<'_>, attache
     };
     let message = if first.claim.denies {
         let first = object_name(&attached[winner].object);
-        format!("{what} is denied by a snippet of {first}, which stays in force; remove one of them")
+        format!("{what} is answered by a snippet of {first}, which stays in force; remove one of them")
     } else if own {
         format!("{what} is in this object already, and the first stays in force; remove one of them")
     } else {

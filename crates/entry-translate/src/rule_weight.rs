@@ -189,7 +189,7 @@ mod tests {
         let matches = Match::any();
         for action in [
             to(Some(long.clone()), PathRewrite::Keep),
-            to(None, PathRewrite::ReplaceTarget(long.clone())),
+            to(None, PathRewrite::ReplaceTarget(UrlText::from_text(long.clone()))),
             Action::Forward(Forward::to(backend, PathRewrite::ReplaceFull(long.clone()))),
         ] {
             let weight = rule_weight(&matches, &action, PolicySize::default());

@@ -98,7 +98,7 @@ pub fn passthrough_of(rule: &Rule) -> TlsPassthrough {
             Destination::Backend(backend) => Some(backend.address.clone()),
             Destination::Status(_) => None,
         }),
-        Action::Redirect(_) | Action::Respond(_) => None,
+        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => None,
     };
     TlsPassthrough { backend, origin: rule.origin.clone() }
 }

@@ -41,9 +41,10 @@ impl Default for TablePlan {
     fn default() -> Self {
         Self {
             planner: Planner::new(|rule, policy| {
-                // A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
+                // A text is in a location of its own. A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
                 // session has, its cookie says, which is read by the location.
-                let is_carried = policy.client_certificates.is_none()
+                let is_carried = !matches!(rule.action, Action::Answer(_))
+                    && policy.client_certificates.is_none()
                     && policy.client_tls.is_default()
                     && !(matches!(policy.balancing, Balancing::Session(_)) && has_several_shares(rule));
                 is_carried.then(|| Class(PolicyClass::of(policy).0))
@@ -195,14 +196,14 @@ fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
 fn has_several_shares(rule: &Rule) -> bool {
     match &rule.action {
         Action::Forward(forward) => forward.backends.iter().filter(|share| share.weight > 0).count() > 1,
-        Action::Redirect(_) | Action::Respond(_) => false,
+        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => false,
     }
 }
 
 fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
     let shares = match &rule.action {
         Action::Forward(forward) => &forward.backends[..],
-        Action::Redirect(_) | Action::Respond(_) => &[],
+        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => &[],
     };
     shares.iter().filter_map(|share| match &share.destination {
         Destination::Backend(backend) => Some(backend),

@@ -15,7 +15,7 @@ use entry::metrics;
 use entry::pipeline::Pipeline;
 use entry_kube::status::WriteCounters;
 use entry_kube::{SourceOptions, TlsSecrets, roles};
-use entry_model::{Key, Kind, ObjectRef, Snapshot};
+use entry_model::{HeaderVariable, Key, Kind, ObjectRef, Snapshot};
 use entry_translate::{INGRESS_NGINX_PREFIX, Meaning, OWN_PREFIX, Objects, Scope, TOPICS, UnusableValue};
 use nginx_process::{Supervisor, Volume};
 use serde_json::Value;
@@ -135,6 +135,18 @@ fn page_on_our_annotations_is_current() {
                 .unwrap();
         }
     }
+    let (prefixes, names): (Vec<_>, Vec<_>) = HeaderVariable::names().partition(|name| name.ends_with('_'));
+    let names: Vec<_> = names.iter().map(|name| format!("`${name}`")).collect();
+    let prefixes: Vec<_> = prefixes.iter().map(|name| format!("`${name}NAME`")).collect();
+    write!(
+        text,
+        "\n### Variables in headers\n\nIn the value of a header `$NAME` and `${{NAME}}` stand for something of the request, as it was sent, or of its \
+         answer; a header whose value is empty is not sent. They are those of nginx and ingress-nginx: {}, and {}. What is known only when a request \
+         is answered is not told to backends, and cookies and `Authorization` are not told to clients: such a header is not set.\n",
+        names.join(", "),
+        prefixes.join(", ")
+    )
+    .unwrap();
     text.push('\n');
     checked_in_between("docs/reference/annotations.md", "annotations", &text);
 }

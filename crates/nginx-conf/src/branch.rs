@@ -155,6 +155,7 @@ fn outcomes<'a: 'c, 'c>(
                     ChosenAction::Redirect(redirect)
                 }
                 Action::Respond(status) if inexpressible::of_rule(rule).is_none() => ChosenAction::Respond(*status),
+                Action::Answer(answer) if inexpressible::of_rule(rule).is_none() => ChosenAction::Answer(answer),
                 _ => ChosenAction::Respond(503),
             };
             return Some(vec![Outcome { bound: None, upstream: None, location: add(action)? }]);

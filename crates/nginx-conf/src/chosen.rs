@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use entry_model::{PathMatch, PathRewrite, Policy, Protocol, Redirect};
+use entry_model::{FixedAnswer, PathMatch, PathRewrite, Policy, Protocol, Redirect};
 use pattern_engine::BoundedPattern;
 
 use crate::context::Context;
@@ -12,7 +12,7 @@ use crate::location_parts::{redirect_to_https, sent_path};
 use crate::policy;
 use crate::proxy_module::ProxyModule;
 use crate::proxy_target::{proxy_module, rest_variable, scheme, write_treatment};
-use crate::redirect::{redirect, respond};
+use crate::redirect::{answer, redirect, respond};
 use crate::revision::MAIN;
 use crate::rewritten_path::{check_sent, set_rewritten};
 use crate::token::{Text, is_unreserved};
@@ -54,6 +54,7 @@ pub enum ChosenAction<'a> {
     },
     Redirect(&'a Redirect),
     Respond(u16),
+    Answer(&'a FixedAnswer),
 }
 
 /// The locations of a host.
@@ -133,6 +134,7 @@ impl ChosenLocation<'_> {
         let place = self.path.location_kind()?;
         match &self.action {
             ChosenAction::Respond(status) => respond(writer, *status, context.settings)?,
+            ChosenAction::Answer(fixed) => answer(writer, fixed, &self.policy, context.settings)?,
             ChosenAction::Redirect(elsewhere) => redirect(writer, &place, elsewhere, context)?,
             ChosenAction::Forward { rewrite, protocol } => {
                 self.forward(writer, &place, rewrite, *protocol, context)?;

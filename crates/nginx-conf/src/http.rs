@@ -19,7 +19,7 @@ use crate::token::{Token, duration, path_token, size};
 use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer, case, directive, map};
 use crate::{
-    Gzip, RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, policy,
+    Gzip, RenderNote, Settings, Version, access_log, chosen, error_page, forwarded_headers, frame, policy, redirect,
     rewritten_path, server, x_accel_headers,
 };
 
@@ -72,6 +72,7 @@ pub fn write<'a>(
     }
     writer.open(&directive("http"));
     let policies = PolicySet::of(servers.routes, servers.routes.rules(), needs);
+    let redirects = servers.routes.rules().any(redirect::has_variables);
     // First the control server, so that the place of the hash is before any text of an object.
     let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
@@ -91,7 +92,7 @@ pub fn write<'a>(
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
-        .chain(policy::http(&policies, settings, needs.is_some()))
+        .chain(policy::http(&policies, redirects, settings, needs.is_some()))
         .chain(settings.headers.directives(settings, servers.upstreams.has_grpc(settings)))
         .chain(settings.gzip.iter().flat_map(Gzip::directives))
         .chain(settings.brotli.iter().flat_map(Brotli::directives))

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use entry_model::{Action, ListenerSet, Match, PathMatch, PathRewrite, Redirect, Routes, Rule};
+use entry_model::{
+    Action, Forward, ListenerSet, Match, PathMatch, PathRewrite, Redirect, Routes, Rule, UrlPart, UrlText, UrlVariable,
+};
 use pattern_engine::BoundedPattern;
 
 use crate::RenderNote;
@@ -84,6 +86,7 @@ pub fn of_template_rule(rule: &Rule) -> Option<Inexpressible> {
         Action::Redirect(_) => Some(Inexpressible::Redirect),
         Action::Respond(503) => None,
         Action::Respond(status) => Some(Inexpressible::Status(*status)),
+        Action::Answer(answer) => Some(Inexpressible::Status(answer.status())),
     };
     let of_choice = || is_branching(rule).then_some(Inexpressible::Choice);
     match rule.matches.path {
@@ -109,12 +112,19 @@ fn of_match(matches: &Match) -> Option<Inexpressible> {
 
 fn of_action(action: &Action) -> Option<Inexpressible> {
     match action {
+        Action::Forward(Forward { path: PathRewrite::ReplaceTarget(target), .. }) if target.has_variables() => {
+            Some(Inexpressible::Rewrite)
+        }
         Action::Forward(forward) => of_rewrite(&forward.path),
         Action::Redirect(Redirect { status, scheme: _, host, port: _, path }) => {
             let is_host = host.as_deref().is_none_or(is_host_name) && REDIRECT_STATUSES.contains(status);
             if is_host { of_rewrite(path) } else { Some(Inexpressible::Redirect) }
         }
         Action::Respond(status) => (!can_respond(*status)).then_some(Inexpressible::Status(*status)),
+        Action::Answer(answer) => {
+            let status = answer.status();
+            (!can_respond(status)).then_some(Inexpressible::Status(status))
+        }
     }
 }
 
@@ -124,12 +134,26 @@ fn of_rewrite(rewrite: &PathRewrite) -> Option<Inexpressible> {
     let is_written = match rewrite {
         PathRewrite::Keep | PathRewrite::StripPrefix => true,
         PathRewrite::ReplacePrefix(path) | PathRewrite::ReplaceFull(path) => is_path(path),
-        PathRewrite::ReplaceTarget(target) => is_path(target) && is_url_target(target),
+        PathRewrite::ReplaceTarget(target) => is_target(target),
         PathRewrite::Regex { pattern, template } => {
             template.len() <= MAX_REPLACEMENT_BYTES && BoundedPattern::parse(pattern.text()).is_ok()
         }
     };
     (!is_written).then_some(Inexpressible::Rewrite)
+}
+
+/// Whether it begins with a `/`, is not too long, and has no characters but those of a URL.
+fn is_target(target: &UrlText) -> bool {
+    let begins = match target.0.first() {
+        Some(UrlPart::Text(text)) => text.starts_with('/'),
+        Some(UrlPart::Variable(variable)) => matches!(variable, UrlVariable::Target | UrlVariable::Path),
+        None => false,
+    };
+    let is_written = |part: &UrlPart| match part {
+        UrlPart::Text(text) => is_url_target(text),
+        UrlPart::Variable(_) => true,
+    };
+    begins && target.to_string().len() <= MAX_REPLACEMENT_BYTES && target.0.iter().all(is_written)
 }
 
 /// What cannot be written of all rules. Where there is a path, it is answered 503: else a shorter one, which may be somebody
@@ -151,7 +175,7 @@ pub fn notes(routes: &Routes, of_rule: fn(&Rule) -> Option<Inexpressible>) -> Ve
 pub fn is_branching(rule: &Rule) -> bool {
     let is_shared = match &rule.action {
         Action::Forward(forward) => forward.only_backend().is_none(),
-        Action::Redirect(_) | Action::Respond(_) => false,
+        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => false,
     };
     of_rule(rule).is_none() && (is_shared || !rule.matches.is_path_only())
 }
@@ -254,7 +278,7 @@ mod tests {
             parameter("x", exact("1&y")),
             (Inexpressible::Rewrite, rewriting(PathRewrite::ReplacePrefix("x".to_owned()))),
             (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceFull(String::new()))),
-            (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceTarget("/a b".to_owned()))),
+            (Inexpressible::Rewrite, rewriting(PathRewrite::ReplaceTarget(UrlText::from_text("/a b")))),
             (Inexpressible::Rewrite, rewriting(PathRewrite::Regex { pattern: pattern(), template })),
             (Inexpressible::Redirect, doing(redirect(301, "a b"))),
             (Inexpressible::Redirect, doing(redirect(300, "a"))),

@@ -9,12 +9,12 @@ use entry_model::{
     Access, Action, AddedHeader, AddressRange, Affinity, AnswerHeaders, Backend, BackendAddress, BackendTls, Balancing,
     BasicAuth, Buffers, Certificate, CertificateId, Cipher, ClientCertificateRule, ClientCertificates, ClientTls,
     ClientVerification, ConnectionHeader, CookieMatch, Cors, CorsOrigin, CorsOrigins, Destination, Endpoints,
-    EndpointsId, ErrorPages, ExternalAuth, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName, Key, Kind,
-    Limits, Listener, ListenerId, ListenerSet, Match, Mirror, ObjectRef, OutsideServer, PasswordFile, PathMatch,
-    PathRewrite, Pattern, PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch, Redirect,
-    RenamedHeader, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition, Routes, Rule,
-    SameSite, Scheme, SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough, TlsVersion,
-    Transport, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode,
+    EndpointsId, ErrorPages, ExternalAuth, FixedAnswer, Forward, HashPart, HeaderField, HeaderMatch, Host, HostName,
+    Key, Kind, Limits, Listener, ListenerId, ListenerSet, Match, Mirror, ObjectRef, OutsideServer, PasswordFile,
+    PathMatch, PathRewrite, Pattern, PatternEngine, Pem, Policies, Policy, PolicyId, Protocol, QueryParamMatch,
+    Redirect, RenamedHeader, Replacement, RequestHeaders, RequestLimit, ResponseBuffers, Retries, RetryCondition,
+    Routes, Rule, SameSite, Scheme, SessionCookie, SortedMap, StreamPort, StreamRoute, Timeouts, TlsPassthrough,
+    TlsVersion, Transport, UpstreamHost, UrlPart, UrlText, UrlVariable, ValueMatch, Verification, VerificationMode,
     WeightedBackend,
 };
 use proptest::collection::{btree_map, vec};
@@ -156,7 +156,11 @@ fn action() -> impl Strategy<Value = Action> {
     let known = known.prop_map(|(text, template)| PathRewrite::Regex { pattern: pattern(text), template });
     let full = hostile().prop_map(|text| PathRewrite::ReplaceFull(format!("/{text}")));
     let target = prop_oneof![Just("/a?b=$c#d".to_owned()), hostile().prop_map(|text| format!("/{text}"))];
-    let target = target.prop_map(PathRewrite::ReplaceTarget);
+    let variable = prop::sample::select(UrlVariable::NAMES.to_vec());
+    let target = (target, proptest::option::of(variable)).prop_map(|(text, variable)| {
+        let variable = variable.map(|(_, variable)| UrlPart::Variable(variable));
+        PathRewrite::ReplaceTarget(UrlText([UrlPart::Text(text)].into_iter().chain(variable).collect()))
+    });
     let rewrite = prop_oneof![6 => rewrite, 1 => known, 1 => full, 1 => target].boxed();
     let to = rewrite.clone();
     let endpoints = (hostile(), hostile(), 1..100_u16).prop_map(|(namespace, name, port)| {
@@ -182,7 +186,12 @@ fn action() -> impl Strategy<Value = Action> {
     let redirect = (proptest::option::of(host), scheme, any::<Option<u16>>(), to);
     let redirect = redirect
         .prop_map(|(host, scheme, port, path)| Action::Redirect(Redirect { status: 301, scheme, host, port, path }));
-    prop_oneof![12 => forward, 2 => redirect, 2 => Just(Action::UNAVAILABLE), 1 => any::<u16>().prop_map(Action::Respond)]
+    let answer = (any::<u16>(), hostile(), hostile()).prop_map(|(status, kind, text)| {
+        let answer = FixedAnswer::new(status, Some(&kind), &text).or_else(|| FixedAnswer::new(status, None, &text));
+        answer.map_or(Action::Respond(status), Action::Answer)
+    });
+    let respond = prop_oneof![any::<u16>().prop_map(Action::Respond), answer];
+    prop_oneof![12 => forward, 2 => redirect, 2 => Just(Action::UNAVAILABLE), 2 => respond]
 }
 
 /// The policies of all routes here. What rules ask for is one of them.
@@ -453,7 +462,9 @@ fn cors() -> impl Strategy<Value = Cors> {
 fn header() -> impl Strategy<Value = HeaderField> {
     let known = prop::sample::select(vec!["Accept-Encoding", "Set-Cookie", "ETag", "Cache-Control", "X-Remote-User"]);
     let name = prop_oneof![3 => "[A-Za-z0-9-]{1,40}", 1 => known.prop_map(str::to_owned)];
-    let value = prop_oneof![hostile(), "[ -#%-~]{0,60}", Just("\"".repeat(1500))];
+    let variables = ["$host$uri", "${request_id} $args", "$upstream_http_x$http_y", "$msec$the_real_ip"];
+    let variables = prop::sample::select(variables.to_vec()).prop_map(str::to_owned);
+    let value = prop_oneof![2 => hostile(), 2 => "[ -#%-~]{0,60}", 1 => variables, 1 => Just("\"".repeat(1500))];
     (name, value)
         .prop_map(|(name, value)| HeaderField::new(&name, &value).or_else(|_| HeaderField::new(&name, "a")).unwrap())
 }
@@ -581,7 +592,7 @@ fn pass_through_some(routes: &mut Routes) {
         let Some(rule) = host.rules.first() else { continue };
         let backend = match &rule.action {
             Action::Forward(forward) => forward.only_backend().map(|backend| backend.address.clone()),
-            Action::Redirect(_) | Action::Respond(_) => None,
+            Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => None,
         };
         routes.tls_passthrough.insert(name.clone(), TlsPassthrough { backend, origin: rule.origin.clone() });
     }

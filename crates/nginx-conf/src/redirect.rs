@@ -1,11 +1,14 @@
 //! Locations that send clients elsewhere, or answer themselves.
 
-use entry_model::{Redirect, Scheme};
+use entry_model::{Action, FixedAnswer, PathRewrite, Policy, Redirect, Rule, Scheme};
 
 use crate::Settings;
 use crate::context::Context;
 use crate::error_page::{BAD_REQUEST, REJECT, answer_headers};
+use crate::location_headers::LocationHeaders;
 use crate::location_kind::LocationKind;
+use crate::policy::headers;
+use crate::policy::url_text::url_text;
 use crate::proxy_module::ProxyModule;
 use crate::rewritten_path::{check_sent, set_rewritten};
 use crate::token::{Text, Token};
@@ -20,7 +23,13 @@ pub fn redirect(
 ) -> Option<()> {
     let Redirect { status, scheme, host, port, path } = redirect;
     check_sent(writer, place)?;
-    set_rewritten(writer, place, path, ProxyModule::Proxy)?;
+    let target = match path {
+        PathRewrite::ReplaceTarget(target) => Some(target),
+        path => {
+            set_rewritten(writer, place, path, ProxyModule::Proxy)?;
+            None
+        }
+    };
     if context.nameless && host.is_none() {
         writer.line("if").words(["($host", "=", "\"\")"]).open(None)?;
         writer.write(&BAD_REQUEST);
@@ -37,9 +46,21 @@ pub fn redirect(
             Some(host) => text.plain_of(host, '_'),
             None => text.own("$host"),
         };
-        text.own("$sparrow_redirect_port$sparrow_rewritten")
+        let text = text.own("$sparrow_redirect_port");
+        match target {
+            Some(target) => url_text(text, target, context.settings),
+            None => text.own("$sparrow_rewritten"),
+        }
     };
     writer.line("return").token(&Token::number(*status)).text(url).end()
+}
+
+/// Whether something of a request stands in the URL to which a rule sends clients.
+pub fn has_variables(rule: &Rule) -> bool {
+    let Action::Redirect(Redirect { path: PathRewrite::ReplaceTarget(target), .. }) = &rule.action else {
+        return false;
+    };
+    target.has_variables()
 }
 
 /// Makes `$sparrow_redirect_port` what follows the host: nothing, where a URL of the scheme need not name its port.
@@ -95,4 +116,17 @@ pub fn respond(writer: &mut Writer<'_>, status: u16, settings: &Settings) -> Opt
         _ => line.words(["\"\\n\""]),
     }
     .end()
+}
+
+/// Answers with a text, and with the headers that a policy has clients told.
+pub fn answer(writer: &mut Writer<'_>, answer: &FixedAnswer, policy: &Policy, settings: &Settings) -> Option<()> {
+    writer.write(&REJECT);
+    // Else what a path ends with would say what the text is.
+    writer.line("types").open(None)?;
+    writer.close();
+    writer.line("default_type").token(&Token::constant(answer.content_type())?).end()?;
+    let mut headers = LocationHeaders::default();
+    headers::add_to_answer(&mut headers, &policy.answer_headers, settings)?;
+    headers.write_of_answer(writer, settings)?;
+    writer.line("return").token(&Token::number(answer.status())).token(&Token::constant(answer.text())?).end()
 }

@@ -103,7 +103,7 @@ pub fn set_rewritten(
             return if module == ProxyModule::Grpc { write_uri(writer) } else { Some(()) };
         }
         PathRewrite::ReplaceTarget(target) => {
-            writer.line("set").words(["$sparrow_rewritten"]).text(|text| text.url_target(target)).end()?;
+            writer.line("set").words(["$sparrow_rewritten"]).text(|text| text.url_target(&target.to_string())).end()?;
             return if module == ProxyModule::Grpc { write_uri(writer) } else { Some(()) };
         }
         PathRewrite::ReplacePrefix(replacement) => (replacement.as_str(), "$sparrow_rest"),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{HostName, PathMatch, Routes};
+use entry_model::{HeaderVariable, HostName, PathMatch, Routes};
 
 use crate::Revision;
 use crate::lexer::{Statement, lex};
@@ -75,6 +75,8 @@ const OF_LOCATION: &[Allowed] = &[
     ("if", 1..=4),
     ("return", 1..=2),
     ("add_header", 2..=3),
+    ("types", 0..=0),
+    ("default_type", 1..=1),
     ("access_log", 1..=1),
     ("rewrite", 3..=3),
     ("stub_status", 0..=0),
@@ -183,6 +185,7 @@ fn allowed(context: &str) -> &'static [Allowed] {
         ],
         "aside" | "location" => OF_LOCATION,
         "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
+        "types" => &[],
         "upstream" => &[
             ("least_conn", 0..=0),
             ("hash", 1..=2),
@@ -301,6 +304,7 @@ fn variables(argument: &str) {
         let known = ["host", "http_accept", "request_id", "request_method", "request_uri", "scheme", "status", "uri"];
         let known = known.contains(&name.as_str())
             || name.ends_with("remote_addr")
+            || HeaderVariable::new(&name).is_some()
             || ["sparrow_", "ssl_client_", "upstream_http_"].iter().any(|known| name.starts_with(known));
         assert!(known, "{argument}");
     }

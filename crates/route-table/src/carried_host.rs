@@ -115,7 +115,7 @@ fn rewrite_of(rule: &ModelRule) -> Option<&PathRewrite> {
     match &rule.action {
         ModelAction::Forward(forward) => Some(&forward.path),
         ModelAction::Redirect(redirect) => Some(&redirect.path),
-        ModelAction::Respond(_) => None,
+        ModelAction::Respond(_) | ModelAction::Answer(_) => None,
     }
 }
 
@@ -139,7 +139,7 @@ fn most_bytes(rule: &ModelRule) -> usize {
     let action = match &rule.action {
         ModelAction::Forward(forward) => SHARE_BYTES * forward.backends.len(),
         ModelAction::Redirect(redirect) => redirect.host.as_ref().map_or(0, String::len),
-        ModelAction::Respond(_) => 0,
+        ModelAction::Respond(_) | ModelAction::Answer(_) => 0,
     };
     let Key { namespace, name } = &*rule.origin.key;
     let method = method.as_ref().map_or(0, String::len);
@@ -220,6 +220,8 @@ impl<'a> RuleContext<'a> {
             }
             ModelAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
             ModelAction::Respond(status) => Action::Respond(*status),
+            // Whoever plans has no class for it, so it is not carried.
+            ModelAction::Answer(answer) => Action::Respond(answer.status()),
         }
     }
 

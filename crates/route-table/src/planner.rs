@@ -58,7 +58,7 @@ fn differing_rules<'a>(
 fn backends(rule: &ModelRule) -> impl Iterator<Item = &entry_model::Backend> {
     let shares = match &rule.action {
         ModelAction::Forward(forward) => &forward.backends[..],
-        ModelAction::Redirect(_) | ModelAction::Respond(_) => &[],
+        ModelAction::Redirect(_) | ModelAction::Respond(_) | ModelAction::Answer(_) => &[],
     };
     shares.iter().filter_map(|share| match &share.destination {
         Destination::Backend(backend) => Some(backend),

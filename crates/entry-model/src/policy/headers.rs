@@ -1,5 +1,7 @@
 //! Headers that rules add to requests and answers, or take out.
 
+use super::{HeaderValue, HeaderVariable};
+
 /// Headers of one connection, which mean nothing to whom a message is passed on (RFC 9110, 7.6.1), and those that say how long a message
 /// is.
 pub const CONNECTION_HEADERS: [&str; 10] = [
@@ -19,35 +21,23 @@ pub const CONNECTION_HEADERS: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HeaderField {
     name: String,
-    value: String,
+    value: HeaderValue,
 }
 
 impl HeaderField {
     /// Longest name, in bytes: longer ones do not fit into nginx's tables of headers.
     pub const LONGEST_NAME: usize = 40;
 
-    /// Longest value, in bytes, of which `"` and `\\` count twice.
-    pub const LONGEST_VALUE: usize = 3000;
-
     /// A header of this name and value.
     ///
     /// # Errors
-    /// What is wrong with them: nothing but letters, digits and `-` is a name, and a value is one line of printable ASCII without `$`, which
-    /// would begin a variable of nginx.
+    /// What is wrong with them: nothing but letters, digits and `-` is a name.
     pub fn new(name: &str, value: &str) -> Result<Self, &'static str> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
         if name.is_empty() || name.len() > Self::LONGEST_NAME || !name.bytes().all(is_plain) {
             return Err("a name of a header has up to 40 letters, digits and `-`");
         }
-        // In nginx's configuration these have a backslash.
-        let escaped = value.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
-        if value.len() + escaped > Self::LONGEST_VALUE || !value.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
-            return Err("a value of a header has up to 3000 printable characters of ASCII");
-        }
-        if value.contains('$') {
-            return Err("a value of a header has no `$`");
-        }
-        Ok(Self { name: name.to_owned(), value: value.trim().to_owned() })
+        Ok(Self { name: name.to_owned(), value: HeaderValue::parse(value.trim())? })
     }
 
     /// The name, as it was written.
@@ -56,8 +46,13 @@ impl HeaderField {
     }
 
     /// The value; empty if the header is to be taken out.
-    pub fn value(&self) -> &str {
+    pub fn value(&self) -> &HeaderValue {
         &self.value
+    }
+
+    /// The variables that stand in its value.
+    pub fn variables(&self) -> impl Iterator<Item = &HeaderVariable> {
+        self.value.variables()
     }
 
     /// Whether it is a header of this name.
@@ -192,7 +187,8 @@ mod tests {
             ("X", "a\nb", false),
             ("X", "a\0", false),
             ("X", "ä", false),
-            ("X", "$host", false),
+            ("X", "$host", true),
+            ("X", "$1", false),
             ("X", &"a".repeat(3001), false),
             (&"a".repeat(41), "a", false),
         ] {

@@ -9,6 +9,7 @@ mod client_tls;
 mod cors;
 mod error_pages;
 mod external_auth;
+mod header_value;
 mod headers;
 mod limits;
 mod mirror;
@@ -27,6 +28,7 @@ pub use client_tls::{Cipher, ClientTls, Encryption};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
 pub use error_pages::ErrorPages;
 pub use external_auth::{ExternalAuth, RenamedHeader};
+pub use header_value::{HeaderPart, HeaderValue, HeaderVariable};
 pub use headers::{
     AddedHeader, AnswerHeaders, CONNECTION_HEADERS, ConnectionHeader, HeaderField, Replacement, RequestHeaders,
     UpstreamHost,

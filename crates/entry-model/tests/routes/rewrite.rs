@@ -1,6 +1,6 @@
 //! What becomes of paths, and where clients are sent.
 
-use entry_model::{Match, PathMatch, PathRewrite, Redirect, Request, Scheme};
+use entry_model::{Match, PathMatch, PathRewrite, Redirect, Request, Scheme, UrlPart, UrlText, UrlVariable};
 use proptest::prelude::*;
 
 use crate::support::pattern;
@@ -89,4 +89,30 @@ fn redirect_keeps_what_it_does_not_change() {
     }
     let bare = Request { query: "", ..request };
     assert_eq!(same().location(&matched, &bare, 80), "http://a.example/a%20b/c");
+}
+
+#[test]
+fn parts_of_a_request_stand_in_the_target_of_a_redirect() {
+    let request = Request { host: "a.example", path: "/a b", query: "x=1&y", ..Request::default() };
+    let located = |variable, request: &Request<'_>| {
+        let parts = vec![UrlPart::Text("/rd=".to_owned()), UrlPart::Variable(variable)];
+        let path = PathRewrite::ReplaceTarget(UrlText(parts));
+        let redirect = Redirect { status: 302, scheme: None, host: None, port: None, path };
+        redirect.location(&Match::any(), request, 80)
+    };
+    for (variable, expected) in [
+        (UrlVariable::Host, "a.example"),
+        (UrlVariable::HostAndPort, "a.example"),
+        (UrlVariable::Scheme, "http"),
+        (UrlVariable::Method, "GET"),
+        (UrlVariable::Target, "/a%20b?x=1&y"),
+        (UrlVariable::EscapedTarget, "/a%2520b?x=1%26y"),
+        (UrlVariable::Path, "/a%20b"),
+        (UrlVariable::QuestionMark, "?"),
+        (UrlVariable::Query, "x=1&y"),
+    ] {
+        assert_eq!(located(variable, &request), format!("http://a.example/rd={expected}"), "{variable:?}");
+    }
+    let bare = Request { query: "", ..request };
+    assert_eq!(located(UrlVariable::QuestionMark, &bare), "http://a.example/rd=");
 }

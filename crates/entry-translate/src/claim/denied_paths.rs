@@ -1,4 +1,4 @@
-//! Paths that nobody may ask for, at each host of an object.
+//! Paths that nobody may ask for, or that are answered without a backend, at each host of an object.
 //!
 //! ```text
 //! host: paths, of this object and of others ─► the longer first; of the same, what is denied
@@ -8,12 +8,13 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use entry_model::{Action, HostName, Match, PathMatch, Policy, Reason};
+use entry_model::{Action, HostName, Match, PathMatch, Reason};
 
 use super::{Claim, Claims};
 use crate::claim_site::ClaimSite;
 use crate::path::into_prefix;
 use crate::policy::annotations::Annotations;
+use crate::policy::client_redirects::AnsweredPath;
 use crate::verdict_draft::{VerdictDraft, quoted};
 
 /// The snippet in which locations stand.
@@ -22,7 +23,7 @@ const SNIPPET: ClaimSite = ClaimSite::Annotation("nginx.ingress.kubernetes.io/se
 /// Adds a rule for each of them to each host that the object has rules for. What they cannot be put before is answered 503. `shares`: whether
 /// namespaces share hosts without a name, by first segments.
 pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, shares: bool, draft: &mut VerdictDraft) {
-    if annotations.denied_paths.is_empty() {
+    if annotations.answered_paths.is_empty() {
         return;
     }
     close_what_cannot_be_denied(asked, draft);
@@ -35,14 +36,13 @@ pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, share
     let held = asked.held_hosts.iter().map(|host| (host, annotations.https_redirect, SNIPPET));
     let hosts = asked.rules.iter().map(|rule| (&rule.host, rule.redirect, rule.site)).chain(held);
     let hosts: Vec<_> = hosts.filter(|(host, ..)| seen.insert((*host).clone())).collect();
-    let policy = Arc::new(Policy::default());
     let mut denied = Vec::new();
     for (host, redirect, site) in hosts {
-        for (path, status) in &annotations.denied_paths {
+        for AnsweredPath { path, action, policy } in &annotations.answered_paths {
             let is_shared = shares && *host == HostName::Any;
             denied.extend(paths_of(path, is_shared, asked).into_iter().map(|path| {
-                let (matches, policy) = (Match::path(path), Arc::clone(&policy));
-                let claim = Claim::new(host.clone(), matches, Action::Respond(*status), policy, redirect, site);
+                let (matches, policy) = (Match::path(path), Arc::clone(policy));
+                let claim = Claim::new(host.clone(), matches, action.clone(), policy, redirect, site);
                 Claim { denies: true, ..claim }
             }));
         }
@@ -101,7 +101,7 @@ fn close_what_cannot_be_denied(asked: &mut Claims, draft: &mut VerdictDraft) {
 
 /// The same of the root of hosts without a name, where what begins like a path may be of another segment.
 fn close_shared_root(asked: &mut Claims, annotations: &Annotations<'_>, draft: &mut VerdictDraft) {
-    let part = annotations.denied_paths.iter().find_map(|(path, _)| match path {
+    let part = annotations.answered_paths.iter().find_map(|answered| match &answered.path {
         PathMatch::Regex(pattern) if !has_whole_segment(pattern.written()) => Some(pattern.written()),
         _ => None,
     });
@@ -120,12 +120,13 @@ fn close_shared_root(asked: &mut Claims, annotations: &Annotations<'_>, draft: &
 
 /// Says which paths of the object itself are denied.
 fn report_own(asked: &Claims, annotations: &Annotations<'_>, draft: &mut VerdictDraft) {
-    let is_denied = |path: &PathMatch| annotations.denied_paths.iter().any(|(denied, _)| is_same_path(denied, path));
+    let is_denied =
+        |path: &PathMatch| annotations.answered_paths.iter().any(|answered| is_same_path(&answered.path, path));
     let mut told = BTreeSet::new();
     for rule in asked.rules.iter().filter(|rule| is_denied(&rule.matches.path)) {
         if told.insert(rule.site) {
             let message = format!(
-                "The path {} is denied by a location of a snippet of this Ingress, which stays in force; remove one of them",
+                "The path {} is answered by a location of a snippet of this Ingress, which stays in force; remove one of them",
                 quoted(rule.matches.path.text())
             );
             draft.report_loss(&rule.site, Reason::Conflicted, message);

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Redirect};
+use entry_model::{Action, HostName, Match, PathMatch, PathRewrite, Redirect, UrlText};
 
-use super::{Claim, Claims, unless_closed};
+use super::{Claim, Claims, redirect_action, unless_closed};
 use crate::claim_site::ClaimSite;
 use crate::policy::annotations::Annotations;
 use crate::policy::client_redirects::{HttpsRedirect, PathRedirect};
@@ -58,7 +58,7 @@ fn root_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
     let with_root = asked.rules.iter().filter(is_for_root);
     let hosts: BTreeSet<&HostName> = with_root.map(|claim| &claim.host).collect();
     let claim = |host: &HostName| {
-        let path = target.clone().map(PathRewrite::ReplaceTarget);
+        let path = target.as_ref().map(|path| PathRewrite::ReplaceTarget(UrlText::from_text(path)));
         let redirect = path.map(|path| Redirect { status: 302, scheme: None, host: None, port: None, path });
         let action = redirect.map_or(Action::UNAVAILABLE, Action::Redirect);
         let (matches, site) = (Match::path(PathMatch::Exact("/".to_owned())), ClaimSite::Annotation(annotation));
@@ -77,7 +77,13 @@ fn alias_claims(asked: &Claims, annotations: &Annotations<'_>) -> Vec<Claim> {
     let site = ClaimSite::Annotation(annotations.aliases.annotation);
     let claims = |alias: &HostName| {
         let alias = alias.clone();
-        of_first().map(move |claim| Claim { host: alias.clone(), site, yields: true, ..claim.clone() })
+        let (of_first_host, of_alias) = (redirect_action(annotations, first), redirect_action(annotations, &alias));
+        of_first().map(move |claim| {
+            // Clients are sent to where a name of the alias may stand, as they are from the first host.
+            let is_redirected = of_first_host.as_ref() == Some(&claim.action);
+            let action = of_alias.clone().filter(|_| is_redirected).unwrap_or_else(|| claim.action.clone());
+            Claim { host: alias.clone(), site, yields: true, action, ..claim.clone() }
+        })
     };
     aliases.flat_map(claims).collect()
 }

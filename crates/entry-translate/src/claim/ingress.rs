@@ -125,7 +125,7 @@ impl<'a> IngressReader<'a> {
                 let http = rule.field("http");
                 let path_field = http.at("paths", m);
                 let field = path_field.field("backend");
-                let action = host_action(annotations, &host).or_else(|| redirect_action(annotations));
+                let action = host_action(annotations, &host).or_else(|| redirect_action(annotations, &host));
                 let action = action.or_else(|| path.outcome.without_backend());
                 let rewrite = path.outcome.into_rewrite();
                 let action = action.unwrap_or_else(|| self.action(&entry.backend, annotations, rewrite, &field, site));
@@ -157,19 +157,24 @@ impl<'a> IngressReader<'a> {
         };
         let policy = with_cookie_path(policy, &Match::any().path);
         let site = ClaimSite::DefaultBackend;
-        let action = redirect_action(annotations)
-            .unwrap_or_else(|| self.action(backend, annotations, None, &SPEC.field("defaultBackend"), site));
-        let action = unless_closed(annotations, action);
+        let forwarded = match redirect_action(annotations, &HostName::Any) {
+            // No request comes there.
+            Some(_) => Action::UNAVAILABLE,
+            None => self.action(backend, annotations, None, &SPEC.field("defaultBackend"), site),
+        };
+        let action_for = |host: &HostName| {
+            unless_closed(annotations, redirect_action(annotations, host).unwrap_or_else(|| forwarded.clone()))
+        };
         let policy = annotations.policy_for(&policy, backend, &ingress.meta.namespace);
         if ingress.rules.is_empty() {
             // Without rules it is for all hosts; those that it has certificates for need rules to be known by name.
             hosts = tls_hosts;
-            let (action, policy) = (action.clone(), Arc::clone(&policy));
+            let (action, policy) = (action_for(&HostName::Any), Arc::clone(&policy));
             asked.default = Some(Box::new(DefaultClaim { action, policy, site }));
         }
         asked.rules.extend(hosts.into_iter().map(|host| {
             let of_host = host_action(annotations, &host).map(|action| unless_closed(annotations, action));
-            let (action, policy) = (of_host.unwrap_or_else(|| action.clone()), Arc::clone(&policy));
+            let (action, policy) = (of_host.unwrap_or_else(|| action_for(&host)), Arc::clone(&policy));
             let claim = Claim::new(host, Match::any(), action, policy, annotations.https_redirect, site);
             Claim { tls_passthrough, weak: true, ..claim }
         }));
@@ -213,7 +218,7 @@ impl<'a> IngressReader<'a> {
                 let action = self.action(&entry.backend, annotations, None, &path_field.field("backend"), site);
                 let backend = match action {
                     Action::Forward(forward) => forward.only_backend().cloned(),
-                    Action::Redirect(_) | Action::Respond(_) => None,
+                    Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => None,
                 };
                 let (host, canary) = (host.clone(), Arc::clone(&canary));
                 let text = entry.path.clone().unwrap_or_default();

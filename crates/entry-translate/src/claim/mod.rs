@@ -66,7 +66,7 @@ pub struct Claim {
     pub weak: bool,
     /// Its host is one that the object does not name in a rule: it stands only where no rule names it.
     pub yields: bool,
-    /// Nobody may ask for its path: of the same paths it stands, and it comes before patterns.
+    /// A location of a snippet answers its path: it comes before patterns, and of the same paths it stands if nobody may ask.
     pub denies: bool,
     /// What it counts among rules.
     pub weight: u32,
@@ -362,10 +362,10 @@ fn choose_protocol(
     annotations.protocol.unwrap_or_else(asked)
 }
 
-/// What becomes of all requests of an object that are not forwarded.
-fn redirect_action(annotations: &Annotations<'_>) -> Option<Action> {
+/// What becomes of all requests of an object for a host that are not forwarded.
+fn redirect_action(annotations: &Annotations<'_>, host: &HostName) -> Option<Action> {
     let redirect = annotations.redirects.all.as_ref().map(|redirect| match redirect {
-        RequestRedirect::To(redirect) => Action::Redirect(redirect.clone()),
+        RequestRedirect::To(url) => url.for_host(host).map_or(Action::UNAVAILABLE, Action::Redirect),
         RequestRedirect::Unusable => Action::UNAVAILABLE,
     });
     redirect.or_else(|| annotations.action.clone())

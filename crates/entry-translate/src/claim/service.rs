@@ -115,7 +115,8 @@ fn rule(
         }
     };
     let RulePath { matches, outcome } = path?;
-    let action = match (redirect_action(annotations).or_else(|| outcome.without_backend()), address, port) {
+    let redirected = redirect_action(annotations, host.as_ref().unwrap_or(&HostName::Any));
+    let action = match (redirected.or_else(|| outcome.without_backend()), address, port) {
         (Some(action), ..) => action,
         (None, Some(address), Some((index, port))) => {
             let rewrite = outcome.into_rewrite();

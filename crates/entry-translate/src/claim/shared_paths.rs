@@ -16,7 +16,7 @@ pub fn bind_patterns(claims: &mut Claims) {
             return true;
         }
         let Some(written) = bind_to_segment(&mut claim.matches.path) else { return true };
-        opens |= matches!(claim.action, Action::Respond(_)) || claim.policy.is_restricted();
+        opens |= matches!(claim.action, Action::Respond(_) | Action::Answer(_)) || claim.policy.is_restricted();
         draft.report_loss(&claim.site, Reason::Invalid, unbound_message(&written));
         false
     });

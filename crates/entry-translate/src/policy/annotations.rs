@@ -8,7 +8,7 @@ use entry_model::{Action, BackendMode, IngressBackend, Kind, ObjectRef, PathMatc
 use super::aliases::Aliases;
 use super::auth_answer::AuthAnswer;
 use super::canary_request::CanaryRole;
-use super::client_redirects::{ActionOfHost, HttpsRedirect, PathRedirect, Redirects};
+use super::client_redirects::{ActionOfHost, AnsweredPath, HttpsRedirect, PathRedirect, Redirects};
 use super::path_treatment::PathTreatment;
 use super::reader::{AnnotationContext, AnnotationReader};
 use super::shared_policy::SharedPolicy;
@@ -62,8 +62,8 @@ pub struct Annotations<'a> {
     pub actions_of_hosts: Vec<ActionOfHost>,
     /// What is done with all requests for a host, those for other objects among them, likewise.
     pub host_actions: Vec<ActionOfHost>,
-    /// Paths of its hosts that nobody may ask for, and with which status that is answered.
-    pub denied_paths: Vec<(PathMatch, u16)>,
+    /// Paths of its hosts that are answered by a snippet: for most nobody may ask.
+    pub answered_paths: Vec<AnsweredPath>,
     /// Whether who may ask, or where requests go, is said in a way that cannot be used: then nobody may, and requests are answered 503.
     pub unavailable: bool,
     /// What snippets do with the answer of who is asked.

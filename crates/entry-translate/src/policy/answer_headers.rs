@@ -14,7 +14,8 @@ pub const TOPIC: Topic = Topic {
         name: "response-headers",
         objects: Objects::ServicesAndIngresses,
         value: "`Name: value`, up to 32, one in a line: the client is told this, whatever the backend says; without a value, it is not told what \
-                the backend says. `Content-Type`, `Location`, `Server` and those of the connection are said by the backend or this entry",
+                the backend says. `Content-Type`, `Location`, `Server` and those of the connection are said by the backend or this entry. Values take \
+                [variables](#variables-in-headers)",
         default: "what the backend says",
         example: "X-Frame-Options: DENY",
         unusable: UnusableValue::Ignored,
@@ -24,7 +25,8 @@ pub const TOPIC: Topic = Topic {
             "custom-headers",
             Scope::Rule,
             "`NAMESPACE/NAME` of a ConfigMap whose data are headers that the client is told. It is of the Ingress's namespace, and no list of \
-             allowed headers is asked; without the ConfigMap, the headers are missing, rather than 503",
+             allowed headers is asked; without the ConfigMap, the headers are missing, rather than 503. Values take \
+             [variables of a closed list](annotations.md#variables-in-headers)",
         ),
         IngressNginxAnnotation::same(
             "proxy-cookie-domain",

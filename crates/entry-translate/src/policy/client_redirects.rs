@@ -1,6 +1,10 @@
 //! What annotations say of where clients are sent.
 
-use entry_model::{Action, HostName, Redirect};
+use std::sync::Arc;
+
+use entry_model::{Action, HostName, PathMatch, Policy, Redirect};
+
+use super::redirect_url::RedirectUrl;
 
 /// Where clients are sent, and from where.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +21,7 @@ pub struct Redirects {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RequestRedirect {
     /// Their clients are sent elsewhere.
-    To(Redirect),
+    To(RedirectUrl),
     /// It cannot be used where they should go, so they may go nowhere.
     Unusable,
 }
@@ -31,6 +35,24 @@ pub struct PathRedirect {
     pub redirect: Redirect,
     /// Whether it is for the path also where no path of the Ingress matches it.
     pub is_of_host: bool,
+}
+
+/// What requests for a path are answered, by a location of a snippet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AnsweredPath {
+    /// The path, or all that begins like it.
+    pub path: PathMatch,
+    /// What they are answered.
+    pub action: Action,
+    /// What clients are told beside it.
+    pub policy: Arc<Policy>,
+}
+
+impl AnsweredPath {
+    /// Requests for it are refused with this status.
+    pub fn refused(path: PathMatch, status: u16) -> Self {
+        Self { path, action: Action::Respond(status), policy: Arc::default() }
+    }
 }
 
 /// What is done with requests for a host, or for all hosts but that.

@@ -1,6 +1,6 @@
 //! Headers that annotations ask for, one in a line, and those that they cannot ask for.
 
-use entry_model::{AddedHeader, AnswerHeaders, CONNECTION_HEADERS, HeaderField, RequestHeaders};
+use entry_model::{AddedHeader, AnswerHeaders, CONNECTION_HEADERS, HeaderField, HeaderVariable, RequestHeaders};
 
 /// Most headers that an object may ask for, of requests and of answers each.
 const MOST: usize = 32;
@@ -18,6 +18,8 @@ const OF_NGINX: [&str; 7] =
 
 const PROTECTED_REQUEST: &str = "it is said by this entry, and by no rule";
 const PROTECTED_ANSWER: &str = "it is said by the backend or by this entry, and by no rule";
+const NOT_KNOWN_YET: &str = "a variable in its value is known only when the request is answered";
+const SECRET: &str = "a variable in its value may be a secret of the client, which pages could read in an answer";
 const TOO_MANY: &str = "an object may ask for up to 32 headers";
 
 /// A list of headers of ours: `Name: value`, one in a line.
@@ -41,6 +43,9 @@ pub fn set_request_header(headers: &mut RequestHeaders, field: HeaderField) -> R
     let is_of_connection = CONNECTION_HEADERS.iter().any(|name| field.is_named(name));
     if is_of_connection || field.is_named("Host") || is_said_by_entry(field.name()) {
         return Err(PROTECTED_REQUEST);
+    }
+    if field.variables().any(HeaderVariable::is_of_answer) {
+        return Err(NOT_KNOWN_YET);
     }
     headers.set.retain(|other| !other.is_named(field.name()));
     if headers.set.len() == MOST {
@@ -95,6 +100,9 @@ pub fn set_answer_header(headers: &mut AnswerHeaders, field: HeaderField) -> Res
 /// No rule can say this one.
 pub fn add_answer_header(headers: &mut AnswerHeaders, field: HeaderField, always: bool) -> Result<(), &'static str> {
     check_answer_header(field.name())?;
+    if field.variables().any(HeaderVariable::is_secret) {
+        return Err(SECRET);
+    }
     if headers.added.len() == MOST {
         return Err(TOO_MANY);
     }
@@ -152,8 +160,8 @@ mod tests {
         for name in ["X-User", "x-tenant", "X_User", "Host", "X-Forwarded-For", "X-Forwarded-User", "Connection"] {
             clear_request_header(&mut headers, name).unwrap();
         }
-        let set: Vec<_> = headers.set.iter().map(|field| (field.name(), field.value())).collect();
-        assert_eq!(set, [("X-Tenant", "shop"), ("X-User", ""), ("X-Forwarded-User", "")]);
+        let set: Vec<_> = headers.set.iter().map(|field| format!("{}: {}", field.name(), field.value())).collect();
+        assert_eq!(set, ["X-Tenant: shop", "X-User: ", "X-Forwarded-User: "]);
         for name in ["X-Admin*", "", &"a".repeat(41)] {
             assert!(clear_request_header(&mut headers, name).is_err(), "{name}");
         }
@@ -165,10 +173,10 @@ mod tests {
         for line in ["X-Frame-Options: DENY", "x-frame-options: SAMEORIGIN", "X-Powered-By:"] {
             set_answer_header(&mut headers, parse_line(line).unwrap()).unwrap();
         }
-        let added: Vec<_> = headers.added.iter().map(|header| header.field.value()).collect();
+        let added: Vec<_> = headers.added.iter().map(|header| header.field.value().to_string()).collect();
         assert_eq!(
             (added, headers.hidden),
-            (vec!["SAMEORIGIN"], vec!["X-Frame-Options".into(), "X-Powered-By".into()])
+            (vec!["SAMEORIGIN".to_owned()], vec!["X-Frame-Options".into(), "X-Powered-By".into()])
         );
     }
 

@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use entry_model::{HostName, Reason, Scheme, TemplatePart, template_parts};
+use entry_model::{Reason, Scheme, TemplatePart, template_parts};
 
 use super::annotations::Annotations;
 use super::forwarded_prefix::read_forwarded_prefix;
 use super::path_treatment::{PathTarget, PathTreatment, PatternDialect};
 use super::reader::AnnotationReader;
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
+use super::url::parse_authority;
 use super::value::{parse_boolean, parse_go_boolean};
-use crate::host::parse_host;
 
 /// Longest target of a rewrite, in bytes.
 const MAX_TARGET_BYTES: usize = 512;
@@ -151,19 +151,6 @@ fn parse_target(text: &str) -> Result<PathTarget<'_>, &'static str> {
         path => Cow::Borrowed(parse_template(path)?),
     };
     Ok(PathTarget::Elsewhere { scheme, host, port, path })
-}
-
-/// Reads a host, with its port if there is one.
-pub fn parse_authority(text: &str) -> Result<(String, Option<u16>), &'static str> {
-    let (host, port) = match text.split_once(':') {
-        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0))),
-        None => (text, None),
-    };
-    match (parse_host(host), port) {
-        (Ok(HostName::Exact(host)), None) => Ok((host, None)),
-        (Ok(HostName::Exact(host)), Some(Some(port))) => Ok((host, Some(port))),
-        _ => Err("write a name as its host, and a port if it has one, without variables"),
-    }
 }
 
 /// Reads the template of a path.

@@ -1,20 +1,14 @@
 //! Redirects of clients.
 
-use std::borrow::Cow;
-
-use entry_model::{PathRewrite, Reason, Redirect, Scheme};
-use percent_encoding::percent_decode_str;
+use entry_model::Reason;
 
 use super::annotations::Annotations;
 use super::client_redirects::{Redirects, RequestRedirect};
-use super::path_rewrite::parse_authority;
 use super::reader::AnnotationReader;
+use super::redirect_url::{MAX_URL_BYTES, RedirectUrl};
 use super::table::{IngressNginxAnnotation, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 use super::value::{parse_boolean, parse_go_boolean};
 use crate::verdict_draft::quoted;
-
-/// Longest URL, in bytes.
-const MAX_URL_BYTES: usize = 1024;
 
 const CODE: &str = "301, 302, 303, 307 and, of permanent ones, 308 are taken; with another one it is the default";
 
@@ -24,8 +18,9 @@ pub const TOPIC: Topic = Topic {
         OwnAnnotation {
             name: "redirect",
             objects: Objects::ServicesAndIngresses,
-            value: "a URL to which clients are sent instead of forwarding their requests. `$scheme`, `$host`, and `$request_uri`, \
-                    `$uri` or `$is_args$args` at its end stand for parts of the request",
+            value: "a URL to which clients are sent instead of forwarding their requests. `$scheme` in front, `$host` as its host or a part of it \
+                    (`https://www.$host`), and behind it `$request_uri`, `$escaped_request_uri`, `$uri`, `$is_args`, `$args`, `$host`, `$scheme` and \
+                    `$request_method` stand for parts of the request, as they were sent",
             default: "none",
             example: "https://www.example.com$request_uri",
             unusable: UnusableValue::Closes,
@@ -62,8 +57,10 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::same(
             "permanent-redirect",
             Scope::Rule,
-            "Clients are sent to a URL, or to a path of the same host, with 301. Of variables it takes `$scheme`, `$host`, and at its end `$request_uri`, `$uri`, \
-             `$is_args$args`; with others requests are answered 503",
+            "Clients are sent to a URL, or to a path of the same host, with 301. Of variables it takes `$scheme` in front, `$host`, `$http_host` and \
+             `$best_http_host` as its host or a part of it (`https://www.$host`, where the host of the rule is named), and behind it these and \
+             `$request_uri`, `$escaped_request_uri`, `$uri`, `$is_args`, `$args` and `$request_method`, as they were sent; with others requests are \
+             answered 503",
         ),
         IngressNginxAnnotation::same("permanent-redirect-code", Scope::Rule, CODE),
         IngressNginxAnnotation::same(
@@ -123,7 +120,8 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
 /// Where all requests are sent by ours, else by that of ingress-nginx.
 fn read_own(reader: &mut AnnotationReader<'_, '_>, theirs: Option<RequestRedirect>) -> Option<RequestRedirect> {
     let status = reader.own("redirect-status", parse_status).unwrap_or(302);
-    let own = reader.own("redirect", |text| parse_redirect(text, status));
+    let hosts = reader.context.hosts;
+    let own = reader.own("redirect", |text| RedirectUrl::parse(text, status)?.check_hosts(hosts));
     reader.own_counts("redirect", &["temporal-redirect", "permanent-redirect"]);
     own.map(RequestRedirect::To).or(theirs)
 }
@@ -138,9 +136,8 @@ fn read_ingress_nginx(reader: &mut AnnotationReader<'_, '_>) -> Option<RequestRe
         (None, Some(url)) => ("permanent-redirect", url, permanent_status),
         (None, None) => return None,
     };
-    let is_path = name == "permanent-redirect" && url.starts_with('/') && !url.starts_with("//");
-    let whole = if is_path { Cow::Owned(["$scheme://$host", url].concat()) } else { Cow::Borrowed(url) };
-    Some(match parse_redirect(&whole, status) {
+    let parse = if name == "permanent-redirect" { RedirectUrl::parse_with_path } else { RedirectUrl::parse };
+    Some(match parse(url, status).and_then(|url| url.check_hosts(reader.context.hosts)) {
         Ok(redirect) => RequestRedirect::To(redirect),
         Err(hint) => {
             let message = format!(
@@ -174,102 +171,9 @@ fn is_url_text(text: &str) -> bool {
     text.len() <= MAX_URL_BYTES && text.bytes().all(is_of_url)
 }
 
-/// Reads a URL, with variables of a closed list.
-fn parse_redirect(text: &str, status: u16) -> Result<Redirect, &'static str> {
-    let schemes = [("http://", Some(Scheme::Http)), ("https://", Some(Scheme::Https)), ("$scheme://", None)];
-    let found = schemes.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
-    let (rest, scheme) =
-        found.filter(|_| is_url_text(text)).ok_or("write a URL that begins with `http://` or `https://`")?;
-    let hosts = ["$host", "$http_host", "$best_http_host"];
-    let of_request = hosts.into_iter().find_map(|variable| {
-        rest.strip_prefix(variable).filter(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', '$']))
-    });
-    let ((host, port), rest) = match of_request {
-        Some(rest) => ((None, None), rest),
-        None => {
-            let (authority, rest) = rest.split_at(rest.find(['/', '?', '#', '$']).unwrap_or(rest.len()));
-            let (host, port) = parse_authority(authority)?;
-            ((Some(host), port), rest)
-        }
-    };
-    Ok(Redirect { status, scheme, host, port, path: parse_target(rest)? })
-}
-
-/// Reads what follows the host.
-fn parse_target(text: &str) -> Result<PathRewrite, &'static str> {
-    const VARIABLES: &str = "write no variables but `$scheme` and `$host` in front, and `$request_uri`, `$uri` or `$is_args$args` at the end";
-    let (fixed, variable) = text.split_at(text.find('$').unwrap_or(text.len()));
-    let is_path = fixed.is_empty() || fixed.starts_with('/');
-    let decoded = || percent_decode_str(fixed).decode_utf8().map(Cow::into_owned).map_err(|_| "write UTF-8");
-    let has_query = fixed.contains(['?', '#']);
-    match variable {
-        "" if fixed.is_empty() => Ok(PathRewrite::ReplaceTarget("/".to_owned())),
-        "" if is_path => Ok(PathRewrite::ReplaceTarget(fixed.to_owned())),
-        "" => Ok(PathRewrite::ReplaceTarget(format!("/{fixed}"))),
-        "$request_uri" | "$uri$is_args$args" if fixed.is_empty() => Ok(PathRewrite::Keep),
-        "$request_uri" | "$uri$is_args$args" if is_path && !has_query => {
-            let pattern = pattern_engine::compile("^").map_err(|_| VARIABLES)?;
-            Ok(PathRewrite::Regex { pattern, template: decoded()?.trim_end_matches('/').to_owned() })
-        }
-        "$is_args$args" if is_path && !has_query => {
-            Ok(PathRewrite::ReplaceFull(if fixed.is_empty() { "/".to_owned() } else { decoded()? }))
-        }
-        _ => Err(VARIABLES),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn url_is_read_as_parts() {
-        let redirect = |scheme, host: Option<&str>, port, path| {
-            Ok(Redirect { status: 301, scheme, host: host.map(str::to_owned), port, path })
-        };
-        let target = |text: &str| PathRewrite::ReplaceTarget(text.to_owned());
-        let https = Some(Scheme::Https);
-        for (text, expected) in [
-            ("https://b.example", redirect(https, Some("b.example"), None, target("/"))),
-            ("https://b.example/", redirect(https, Some("b.example"), None, target("/"))),
-            (
-                "http://b.example:81/a%20b?c=d#e",
-                redirect(Some(Scheme::Http), Some("b.example"), Some(81), target("/a%20b?c=d#e")),
-            ),
-            ("https://b.example?x", redirect(https, Some("b.example"), None, target("/?x"))),
-            ("https://b.example$request_uri", redirect(https, Some("b.example"), None, PathRewrite::Keep)),
-            ("https://$host$request_uri", redirect(https, None, None, PathRewrite::Keep)),
-            (
-                "$scheme://b.example/x$is_args$args",
-                redirect(None, Some("b.example"), None, PathRewrite::ReplaceFull("/x".to_owned())),
-            ),
-        ] {
-            assert_eq!(parse_redirect(text, 301), expected, "{text}");
-        }
-        let with_base = parse_redirect("https://b.example/base/$request_uri", 301).map(|redirect| redirect.path);
-        assert!(matches!(with_base, Ok(PathRewrite::Regex { template, .. }) if template == "/base"));
-        for text in [
-            "b.example",
-            "//b.example",
-            "/x",
-            "ftp://b.example",
-            "javascript:alert(1)",
-            "https://",
-            "https://a b/",
-            "https://b.example/\"; return 200 x;",
-            "https://b.example/\r\nX: y",
-            "https://b.example/$http_cookie",
-            "https://b.example/$1",
-            "https://b.example/$request_uri/x",
-            "https://$http_x_forwarded_host/",
-            "https://www.$host/",
-            "https://$host.evil.example/",
-            "https://user@b.example/",
-            "https://b.example/é",
-        ] {
-            assert!(parse_redirect(text, 301).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn root_is_a_path_of_the_same_host() {

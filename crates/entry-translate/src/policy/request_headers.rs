@@ -14,7 +14,7 @@ pub const TOPIC: Topic = Topic {
         name: "request-headers",
         objects: Objects::ServicesAndIngresses,
         value: "`Name: value`, up to 32, one in a line: the backend is told this, whatever the client says; without a value, the header is \
-                taken out. `Host`, `X-Forwarded-…` and those of the connection are said by this entry",
+                taken out. `Host`, `X-Forwarded-…` and those of the connection are said by this entry. Values take [variables](#variables-in-headers)",
         default: "what the client sent",
         example: "X-Tenant: shop",
         unusable: UnusableValue::Closes,

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::annotations::Annotations;
-use super::snippet_lines::{Outcome, read_statement};
+use super::snippet_lines::read_statement;
 use super::snippet_text::{Statement, read_statements};
+use super::snippet_treatment::Outcome;
 use crate::verdict_draft::quoted;
 
 /// Where a snippet for all hosts stands in nginx's configuration.
@@ -55,11 +56,11 @@ fn is_guard(statement: &Statement, place: SnippetPlace) -> bool {
     }
     let mut asked = Annotations::default();
     let outcome = read_statement(statement, &mut asked);
-    let Annotations { action, denied_paths, policy, .. } = asked;
+    let Annotations { action, answered_paths, policy, .. } = asked;
     let tells_backends = !policy.request_headers.set.is_empty();
     matches!(outcome, Outcome::Closes | Outcome::ClosesPath | Outcome::TakenOut(_))
         || action.is_some()
-        || !denied_paths.is_empty()
+        || !answered_paths.is_empty()
         // What a client says in such a header was never believed.
         || tells_backends
 }

@@ -1,9 +1,14 @@
 //! Locations of snippets: of some it is known that nothing is served in them, of others which paths they are for.
 
+use std::sync::Arc;
+
 use entry_model::PathMatch;
 use pattern_engine::compile;
 
+use super::client_redirects::AnsweredPath;
+use super::snippet_answers::{read_answer, refusal};
 use super::snippet_text::Statement;
+use super::snippet_treatment::Outcome;
 use crate::path::parse_path;
 
 /// What a location is.
@@ -11,8 +16,8 @@ use crate::path::parse_path;
 pub enum Location {
     /// No request comes to it by its path.
     Named,
-    /// Requests for these paths are refused with this status.
-    Refused(PathMatch, u16),
+    /// Requests for these paths are answered so, and how much of it is followed.
+    Answered(AnsweredPath, Outcome),
     /// What it does with requests for these paths is not known.
     OfPath(PathMatch),
     /// Its paths are not known.
@@ -30,10 +35,13 @@ pub fn read_location(arguments: &[&str], block: &[Statement]) -> Location {
         [path] => fixed_path(path).and_then(|path| beginning(&path)),
         _ => None,
     };
-    match (path, refusal_of_all(block)) {
-        (None, _) => Location::Other,
-        (Some(path), Some(status)) => Location::Refused(path, status),
-        (Some(path), None) => Location::OfPath(path),
+    let Some(path) = path else { return Location::Other };
+    if let Some((action, policy, outcome)) = read_answer(block) {
+        return Location::Answered(AnsweredPath { path, action, policy: Arc::new(policy) }, outcome);
+    }
+    match refusal_of_all(block) {
+        Some(status) => Location::Answered(AnsweredPath::refused(path, status), Outcome::Served),
+        None => Location::OfPath(path),
     }
 }
 
@@ -62,24 +70,10 @@ fn refusal_of_all(block: &[Statement]) -> Option<u16> {
     status.or_else(|| all.first().copied()).filter(|_| all.len() == rest.len())
 }
 
-/// The status of a statement that lets no request pass, without the text that may go with it. 444, to which nginx answers nothing, is 403
-/// here.
-pub fn refusal(statement: &Statement) -> Option<u16> {
-    let arguments: Vec<&str> = statement.arguments.iter().map(String::as_str).collect();
-    match (statement.name.as_str(), arguments.as_slice()) {
-        _ if statement.block.is_some() => None,
-        ("deny", ["all"]) | ("return", ["444"]) => Some(403),
-        ("return", [status] | [status, _]) => {
-            let status = status.parse().ok()?;
-            let is_known = matches!(status, 400..=406 | 409..=418 | 422..=429 | 451 | 500..=504);
-            is_known.then_some(status)
-        }
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use entry_model::Action;
+
     use super::super::snippet_text::read_statements;
     use super::*;
 
@@ -91,21 +85,28 @@ mod tests {
 
     #[test]
     fn location_is_for_all_that_begins_like_it() {
-        let Location::Refused(PathMatch::Regex(pattern), 403) = read("location /.ht { deny all; }") else { panic!() };
+        let refused = |path, status| Location::Answered(AnsweredPath::refused(path, status), Outcome::Served);
+        let Location::Answered(answered, _) = read("location /.ht { deny all; }") else { panic!() };
+        assert_eq!(answered.action, Action::Respond(403));
+        let PathMatch::Regex(pattern) = answered.path else { panic!() };
         assert_eq!((pattern.text(), pattern.written()), (r"^/\.ht", "/.ht"));
         for (path, is_match) in [("/.htaccess", true), ("/.ht", true), ("/a/.ht", false), ("/xht", false)] {
             assert_eq!(pattern.is_match(path), is_match, "{path}");
         }
         let path = |text: &str| PathMatch::Prefix(text.to_owned());
-        assert_eq!(read("location / { deny all; }"), Location::Refused(path("/"), 403));
+        assert_eq!(read("location / { deny all; }"), refused(path("/"), 403));
         let exact = PathMatch::Exact("/a".to_owned());
-        assert_eq!(read("location = /a { access_log off; return 410; deny all; }"), Location::Refused(exact, 410));
-        assert!(matches!(read("location ^~ / { deny all; }"), Location::Refused(PathMatch::Regex(_), 403)));
+        assert_eq!(read("location = /a { access_log off; return 410; deny all; }"), refused(exact, 410));
+        let Location::Answered(answered, _) = read("location ^~ / { deny all; }") else { panic!() };
+        assert!(matches!(answered.path, PathMatch::Regex(_)));
+        let Location::Answered(answered, _) = read("location = /a { return 200 ok; }") else { panic!() };
+        assert!(matches!(answered, AnsweredPath { path: PathMatch::Exact(_), action: Action::Answer(_), .. }));
     }
 
     #[test]
     fn location_that_does_something_else_is_for_its_path() {
-        for text in ["location /a { return 302 /b; }", "location = /a { allow all; deny all; }", "location /a { }"] {
+        for text in ["location /a { return 302 $http_x; }", "location = /a { allow all; deny all; }", "location /a { }"]
+        {
             assert!(matches!(read(text), Location::OfPath(_)), "{text}");
         }
         for text in ["location ~ /a { deny all; }", "location ~* x { }", "location a { deny all; }", "location =/a { }"]

@@ -3,7 +3,7 @@
 use entry_model::{Action, HostName, PathRewrite, Redirect};
 
 use super::client_redirects::{ActionOfHost, PathRedirect};
-use super::snippet_lines::{read_redirect, read_returned};
+use super::redirect_url::RedirectUrl;
 use super::snippet_text::Statement;
 use crate::host::parse_host;
 
@@ -25,9 +25,24 @@ pub fn read_path_redirect(statement: &Statement, is_of_host: bool) -> Option<Pat
         let path = PathRewrite::ReplaceFull(target);
         is_elsewhere.then_some(Redirect { status: status.parse().ok()?, scheme: None, host: None, port: None, path })?
     } else {
-        read_redirect(status, &target)?
+        read_fixed(status, &target)?
     };
     Some(PathRedirect { path, redirect, is_of_host })
+}
+
+/// A redirect to an address that is fixed, to which the query of the request is added, or fixed but for the path, which is then the one that
+/// was asked for.
+fn read_fixed(status: &str, url: &str) -> Option<Redirect> {
+    let redirect = RedirectUrl::parse(url, status.parse().ok()?).ok().filter(RedirectUrl::is_elsewhere)?.for_all()?;
+    let path = match redirect.path {
+        PathRewrite::Keep => PathRewrite::Keep,
+        PathRewrite::ReplaceTarget(target) => {
+            let is_path = !target.has_variables() && !target.to_string().contains(['?', '#']);
+            PathRewrite::ReplaceFull(is_path.then(|| target.to_string())?)
+        }
+        _ => return None,
+    };
+    Some(Redirect { path, ..redirect })
 }
 
 /// The path that a pattern stands for, if it is for one only.
@@ -57,9 +72,11 @@ pub fn read_host_redirect(statement: &Statement) -> Option<ActionOfHost> {
         Some(host) => (true, host),
         None => (false, inner.strip_prefix('=')?),
     };
-    let Ok(HostName::Exact(host)) = parse_host(host) else { return None };
-    let action = Action::Redirect(read_returned(status, url)?);
-    Some(ActionOfHost { host, is_for_others, action })
+    let Ok(host) = parse_host(host) else { return None };
+    let url = RedirectUrl::parse_with_path(url, status.parse().ok()?).ok().filter(RedirectUrl::is_elsewhere)?;
+    let redirect = if is_for_others { url.for_all()? } else { url.for_host(&host)? };
+    let HostName::Exact(host) = host else { return None };
+    Some(ActionOfHost { host, is_for_others, action: Action::Redirect(redirect) })
 }
 
 /// Whether it is `if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, or its like: all that comes over HTTP is sent

@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use entry_model::{Action, HostName, Reason};
 
 use super::annotations::Annotations;
-use super::client_redirects::HttpsRedirect;
+use super::client_redirects::{ActionOfHost, HttpsRedirect};
 use super::reader::AnnotationReader;
+use super::snippet_answers::{Returned, content_type, read_return, says_content_type};
 use super::snippet_harmless::instead_of;
-use super::snippet_lines::{Outcome, read_buffers, read_statement};
+use super::snippet_lines::{act, read_statement};
 use super::snippet_redirects::{is_https_redirect, read_host_redirect, read_path_redirect};
 use super::snippet_text::{Statement, read_statements};
+use super::snippet_treatment::{Outcome, read_buffers};
 use super::table::{IngressNginxAnnotation, Scope, Topic};
 use crate::host::parse_host;
 use crate::verdict_draft::quoted;
@@ -30,16 +32,18 @@ pub const TOPIC: Topic = Topic {
     ],
 };
 
-const READ_AS_DATA: &str = "Its lines are read one by one, and never given to nginx. Fixed headers (`more_set_headers`, \
+const READ_AS_DATA: &str = "Its lines are read one by one, and never given to nginx. Headers (`more_set_headers`, \
     `more_clear_headers`, `add_header`, `proxy_hide_header`, `proxy_set_header`, `more_set_input_headers`, `more_clear_input_headers`), times \
     and sizes (`proxy_…_timeout`, `client_max_body_size`, `client_body_buffer_size`, `proxy_buffer_size`, `proxy_buffers`, \
-    `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`), of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
+    `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`, with the variables of \
+    `permanent-redirect`), a fixed text (`return 200 \"ok\"`, with `default_type` or the header `Content-Type`; without one it is `text/html` if \
+    it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
     say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \
-    `deny all` and `location PATH { deny all; }` \
+    `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there) \
     do what they did, for the paths of this Ingress; what `server-snippet` says of all requests is for all paths of its hosts. Each other line is \
     named. One of those that let everybody in (buffers, caches, compression, logs and their like) has no effect; a header of requests that cannot be set \
-    is taken out; a location of a fixed path is answered 503; with any other line, all requests are";
+    is taken out; a location of a fixed path is answered 503; with any other line, all requests are. Values of headers take [variables of a closed list](annotations.md#variables-in-headers)";
 
 /// The snippet that is for all paths of a host, of whichever object.
 const OF_HOST: &str = "server-snippet";
@@ -93,6 +97,7 @@ fn read_snippet(
             annotations.auth_answer.name(variable, value);
         }
     }
+    let content_type = content_type(statements);
     // `return` comes before `deny`, wherever it stands.
     let (returns, others): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.name == "return");
     let is_alone = returns.is_empty();
@@ -102,7 +107,8 @@ fn read_snippet(
         if is_alone && redirect_some(reader, annotations, name, statement) {
             continue;
         }
-        match read_statement(statement, annotations) {
+        let answered = answer(reader, annotations, name, statement, content_type);
+        match answered.unwrap_or_else(|| read_statement(statement, annotations)) {
             Outcome::Served => {}
             Outcome::WithoutEffect => drop(lines.without_effect.insert(line())),
             Outcome::Lost(why) => drop(lines.lost.insert(format!("{} ({why})", line()))),
@@ -126,6 +132,41 @@ fn read_snippet(
         close(annotations, name);
     }
     lines.report(reader, name);
+}
+
+/// Has all requests answered or redirected, if that is what a statement does in a way that is known. What is of the answer itself is a part of
+/// that.
+fn answer(
+    reader: &AnnotationReader<'_, '_>,
+    annotations: &mut Annotations<'_>,
+    name: &str,
+    statement: &Statement,
+    content_type: Option<&str>,
+) -> Option<Outcome> {
+    let is_of_host = name == OF_HOST;
+    let is_answered = matches!(annotations.action, Some(Action::Answer(_)));
+    if is_answered && says_content_type(statement) {
+        return Some(Outcome::Served);
+    }
+    match read_return(statement, content_type)? {
+        Returned::Answer(answer) => Some(act(annotations, Action::Answer(answer))),
+        Returned::Redirect(url) => {
+            let url = url.check_hosts(reader.context.hosts).ok()?;
+            if let Some(redirect) = url.clone().for_all() {
+                return Some(act(annotations, Action::Redirect(redirect)));
+            }
+            // Where a part of the name is that of the request, each host has its own. What a host is called that is not named is not known.
+            if !annotations.aliases.hosts.is_empty() {
+                return None;
+            }
+            let actions = if is_of_host { &mut annotations.host_actions } else { &mut annotations.actions_of_hosts };
+            for host in reader.context.hosts.iter().filter_map(|host| parse_host(host).ok()) {
+                let action = Action::Redirect(url.for_host(&host)?);
+                actions.push(ActionOfHost { host: host.to_string(), is_for_others: false, action });
+            }
+            Some(Outcome::Served)
+        }
+    }
 }
 
 /// Has some requests redirected, if that is what a statement does.

@@ -1,6 +1,8 @@
 //! URLs in annotations, in which something of the request may stand.
 
-use entry_model::{UrlPart, UrlText, UrlVariable};
+use entry_model::{HostName, UrlPart, UrlText, UrlVariable};
+
+use crate::host::parse_host;
 
 /// Longest URL, in bytes.
 const LONGEST: usize = 2048;
@@ -60,6 +62,19 @@ fn split_variable(text: &str) -> Option<(UrlVariable, &str)> {
 
 fn is_of_url(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!&'()*+,;=%".contains(&byte)
+}
+
+/// Reads a host, with its port if there is one.
+pub fn parse_authority(text: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = match text.split_once(':') {
+        Some((host, port)) => (host, Some(port.parse().ok().filter(|port| *port > 0))),
+        None => (text, None),
+    };
+    match (parse_host(host), port) {
+        (Ok(HostName::Exact(host)), None) => Ok((host, None)),
+        (Ok(HostName::Exact(host)), Some(Some(port))) => Ok((host, Some(port))),
+        _ => Err("write a name as its host, and a port if it has one, without variables"),
+    }
 }
 
 /// A URL of HTTP or HTTPS to which the entry sends requests: a client chooses no port there.

@@ -1,6 +1,6 @@
 //! Lines of snippets that keep someone out: whom they keep out here.
 
-use entry_model::{Acceptance, Action, Ingress, Kind, PathRewrite, Reason, Request, RoutingDecision, Rule};
+use entry_model::{Acceptance, Action, Ingress, Kind, PathRewrite, Reason, Request, RoutingDecision, Rule, UrlText};
 use entry_translate::Translation;
 
 use crate::support::{Objects, assert_verdict, backend, exact, ingress, object, prefix, service, texts, to, with_rule};
@@ -35,6 +35,7 @@ fn status(built: &Translation, path: &str) -> u16 {
         Some(Action::Forward(_)) => 200,
         Some(Action::Redirect(redirect)) => redirect.status,
         Some(Action::Respond(status)) => *status,
+        Some(Action::Answer(answer)) => answer.status(),
         None => 404,
     }
 }
@@ -61,8 +62,12 @@ fn line_that_may_keep_someone_out_closes() {
         "location ~* /admin { return 405; }",
         &many,
         "rewrite ^/secret /denied redirect;",
-        "return 302 https://login.example?rd=$request_uri;",
-        "return 200 text;",
+        "return 302 https://login.example?rd=$http_x;",
+        "return 302 https://$http_x/;",
+        "return 301 https://$host$request_uri;",
+        "return 200 $uri;",
+        "return 100 text;",
+        "return text;",
         "include /etc/nginx/deny.conf;",
         "rewrite_by_lua_block { ngx.exit(403) }",
         "access_by_lua_block { ngx.exit(403) }",
@@ -117,7 +122,8 @@ fn line_that_keeps_nobody_out_is_lost_alone() {
         "gzip on;",
         "gzip_types text/css;",
         "proxy_cache own;",
-        "add_header X-Host $host;",
+        "add_header X-Root $document_root;",
+        "add_header X-Cookie $http_cookie;",
         "sub_filter a b;",
         "real_ip_header X-Forwarded-For;",
         "if ($request_uri ~ x) { set $a b; }",
@@ -177,8 +183,13 @@ fn location_is_denied_with_all_that_begins_like_it() {
 
 #[test]
 fn location_of_a_fixed_path_that_is_not_followed_closes_that_path() {
-    let built = built([web(SERVER, "location /admin { return 302 /login; } location /x { auth_basic y; }")]);
+    let text = "location /admin { return 302 $http_x; } location /x { auth_basic y; } location /y { return 302 /login; } location = /z { return 200 z; }";
+    let built = built([web(SERVER, text)]);
     assert_statuses(&built, &[("/admin", 503), ("/admin/x", 503), ("/x", 503), ("/", 200)]);
+    // What is answered is so with all that begins like it, since that may keep someone out.
+    assert_statuses(&built, &[("/y", 302), ("/y/x", 302), ("/y.php", 302), ("/z", 200), ("/z/x", 200)]);
+    let text_of = |path| matches!(found(&built, "a.example", path).map(|rule| &rule.action), Some(Action::Answer(_)));
+    assert!(text_of("/z") && !text_of("/z/x"));
     let field = format!("metadata.annotations[{SERVER}]");
     let expected = [(&*field, Reason::Unsupported, "answered 503, since these are not followed: \"/admin\", \"/x\"")];
     assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &expected);
@@ -186,7 +197,7 @@ fn location_of_a_fixed_path_that_is_not_followed_closes_that_path() {
 
 #[test]
 fn denied_location_stands_before_the_path_of_its_object() {
-    let denied = "is denied by a location of a snippet of this Ingress";
+    let denied = "is answered by a location of a snippet of this Ingress";
     for (path, location, open) in [
         (prefix("/admin"), "/admin", "/"),
         (exact("/admin"), "/admin", "/"),
@@ -255,7 +266,7 @@ fn denied_root_stands_before_its_redirect() {
     let built = built([with(web, "nginx.ingress.kubernetes.io/app-root", "/app")]);
     assert_statuses(&built, &[("/", 403), ("/app", 200)]);
     let field = "metadata.annotations[nginx.ingress.kubernetes.io/app-root]";
-    let expected = [(field, Reason::Conflicted, "is denied by a snippet of Ingress shop/web")];
+    let expected = [(field, Reason::Conflicted, "is answered by a snippet of Ingress shop/web")];
     assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Partial, &expected);
 }
 
@@ -265,7 +276,7 @@ fn denied_location_of_another_object_stands_before_the_same_path() {
     let built = built([api, web(SERVER, "location = /admin { deny all; }")]);
     assert_statuses(&built, &[("/admin", 403)]);
     let site = "spec.rules[0].http.paths[0].path";
-    let expected = [(site, Reason::Conflicted, "is denied by a snippet of Ingress shop/web")];
+    let expected = [(site, Reason::Conflicted, "is answered by a snippet of Ingress shop/web")];
     assert_verdict(&built, &object(Kind::Ingress, "api"), Acceptance::Rejected, &expected);
 }
 
@@ -334,7 +345,8 @@ fn header_that_cannot_be_set_is_taken_out_of_requests() {
         let built = built([web(CONFIGURATION, line)]);
         let rule = found(&built, "a.example", "/").unwrap();
         let set = &built.routes.policy(rule).request_headers.set;
-        let set: Vec<_> = set.iter().map(|field| (field.name(), field.value())).collect();
+        let set: Vec<_> = set.iter().map(|field| (field.name(), field.value().to_string())).collect();
+        let expected: Vec<_> = expected.iter().map(|(name, value): &(_, &str)| (*name, (*value).to_owned())).collect();
         assert_eq!(set, expected, "{line}");
         assert_statuses(&built, &[("/", 200)]);
         let verdict = &built.verdicts[&object(Kind::Ingress, "web")];
@@ -354,7 +366,7 @@ fn header_that_an_annotation_sets_stays() {
     let web = web(CONFIGURATION, "proxy_set_header X-Tenant $tenant;");
     let built = built([with(web, "sparrow/request-headers", "X-Tenant: shop")]);
     let rule = found(&built, "a.example", "/").unwrap();
-    assert_eq!(built.routes.policy(rule).request_headers.set[0].value(), "shop");
+    assert_eq!(built.routes.policy(rule).request_headers.set[0].value().to_string(), "shop");
 }
 
 #[test]
@@ -430,7 +442,7 @@ fn redirect_of_all_may_lead_to_a_path_of_the_same_host() {
         panic!("{}", translated.routes)
     };
     assert_eq!((redirect.status, redirect.host.as_deref()), (302, None));
-    assert_eq!(redirect.path, PathRewrite::ReplaceTarget("/login".to_owned()));
+    assert_eq!(redirect.path, PathRewrite::ReplaceTarget(UrlText::from_text("/login")));
     assert_statuses(&built([web(CONFIGURATION, "return 302 //evil.example/;")]), &[("/", 503)]);
 }
 

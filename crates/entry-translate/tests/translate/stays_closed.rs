@@ -37,6 +37,7 @@ fn status(built: &Translation, path: &str) -> u16 {
             Action::Forward(_) => 200,
             Action::Redirect(redirect) => redirect.status,
             Action::Respond(status) => *status,
+            Action::Answer(answer) => answer.status(),
         },
         _ => 404,
     }

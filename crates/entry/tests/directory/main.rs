@@ -28,4 +28,5 @@ mod streams;
 mod tenants;
 mod tls;
 mod tls_passthrough;
+mod variables;
 mod words;

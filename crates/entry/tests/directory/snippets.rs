@@ -37,3 +37,53 @@ fn location_that_a_snippet_denies_is_denied() {
         entry.terminate();
     }
 }
+
+#[test]
+fn texts_of_snippets_are_told() {
+    let port = backend("one");
+    let lines = "server-snippet: \"location = /robots.txt { add_header Content-Type text/plain; return 200 'User-agent: *\\nDisallow: /\\n'; } \
+                 location /health { access_log off; default_type application/json; add_header X-A $host always; return 200 '{\\\"up\\\": \\\"; }\\\"}'; } \
+                 location = /empty.html { return 204; } location = /teapot { return 418 teapot; }\"\n\
+                 whitelist-source-range: 192.0.2.0/24";
+    let all = "configuration-snippet: \"more_set_headers 'X-Robots-Tag: none'; return 200 '<h1>soon</h1>';\"";
+    for program in programs() {
+        let bench = Bench::new(&program);
+        let maintained = web(port, all)
+            .replace("name: web\n  annotations", "name: soon\n  annotations")
+            .replace("a.example", "b.example");
+        bench.write(
+            "all.yaml",
+            &format!("{CLASS}---\n{}---\n{}---\n{maintained}", service("one", port), web(port, lines)),
+        );
+        let entry = bench.start(&["run"]);
+        eventually("served", || statuses(&bench, ["/health", "/other"]) == [200, 403]);
+        for (host, path, status, kind, text) in [
+            ("a.example", "/robots.txt", 200, "text/plain", "User-agent: *\nDisallow: /\n"),
+            ("a.example", "/health", 200, "application/json", "{\"up\": \"; }\"}"),
+            ("a.example", "/health/x", 200, "application/json", "{\"up\": \"; }\"}"),
+            ("a.example", "/healthy", 200, "application/json", "{\"up\": \"; }\"}"),
+            ("a.example", "/empty.html", 204, "", ""),
+            ("b.example", "/any/page.css", 200, "text/html", "<h1>soon</h1>"),
+        ] {
+            let answer = http::get(bench.http, host, path, "").unwrap();
+            assert_eq!((answer.status, answer.header("Content-Type")), (status, kind), "{host}{path}");
+            assert!(text.is_empty() || answer.text() == text, "{host}{path}: {}", answer.text());
+        }
+        let header =
+            |host: &str, path: &str, name: &str| http::get(bench.http, host, path, "").unwrap().header(name).to_owned();
+        assert_eq!(header("a.example", "/health", "X-A"), "a.example");
+        assert_eq!(header("b.example", "/", "X-Robots-Tag"), "none");
+        assert_eq!(statuses(&bench, ["/teapot", "/health/../x"]), [418, 400]);
+        // A text with a variable is not told, and nobody gets anything instead.
+        bench.write(
+            "all.yaml",
+            &format!(
+                "{CLASS}---\n{}---\n{}",
+                service("one", port),
+                web(port, "configuration-snippet: 'return 200 $host;'")
+            ),
+        );
+        eventually("closed", || statuses(&bench, ["/", "/x"]) == [503; 2]);
+        entry.terminate();
+    }
+}

@@ -1,39 +1,48 @@
 //! What backends and clients are told by a rule.
 
-use entry_model::{AnswerHeaders, Replacement, RequestHeaders};
+use entry_model::{AnswerHeaders, HeaderPart, HeaderValue, HeaderVariable, Policy, Replacement, RequestHeaders};
 
+use crate::Settings;
 use crate::location_headers::LocationHeaders;
+use crate::policy::url_text::variable_of;
 use crate::proxy_module::ProxyModule;
-use crate::token::Token;
+use crate::token::{Text, Token};
 use crate::writer::Writer;
 
 /// Adds the headers that backends and clients are told, or not told. `None` if nginx could not read them.
-pub fn add(headers: &mut LocationHeaders, request: &RequestHeaders, answer: &AnswerHeaders) -> Option<()> {
+pub fn add(
+    headers: &mut LocationHeaders,
+    request: &RequestHeaders,
+    answer: &AnswerHeaders,
+    settings: &Settings,
+) -> Option<()> {
     if let Some(host) = &request.host {
         headers.tell_backend(Token::word("Host"), Token::constant(host.as_str())?);
     }
     for field in &request.set {
-        headers.tell_backend(Token::constant(field.name())?, Token::constant(field.value())?);
+        headers.tell_backend(Token::constant(field.name())?, value_token(field.value(), settings)?);
     }
     for name in &answer.hidden {
         headers.hide_of_backend(Token::constant(name)?);
     }
-    for header in answer.added.iter().filter(|header| header.always) {
-        headers.add_to_answer(Token::constant(header.field.name())?, Token::constant(header.field.value())?);
+    add_to_answer(headers, answer, settings)
+}
+
+/// Adds what clients are told.
+pub fn add_to_answer(headers: &mut LocationHeaders, answer: &AnswerHeaders, settings: &Settings) -> Option<()> {
+    for header in &answer.added {
+        let (name, value) = (Token::constant(header.field.name())?, value_token(header.field.value(), settings)?);
+        if header.always { headers.add_to_answer(name, value) } else { headers.add_to_success(name, value) }
     }
     Some(())
 }
 
 /// Writes what else clients are told. `grpc_pass` changes no cookies and no addresses.
 pub fn write(writer: &mut Writer<'_>, headers: &AnswerHeaders, module: ProxyModule) -> Option<()> {
-    let AnswerHeaders { hidden: _, added, cookie_domain, cookie_path, redirect } = headers;
-    for header in added.iter().filter(|header| !header.always) {
-        let (name, value) = (Token::constant(header.field.name())?, Token::constant(header.field.value())?);
-        writer.line("add_header").token(&name).token(&value).end()?;
-    }
     if module == ProxyModule::Grpc {
         return Some(());
     }
+    let AnswerHeaders { hidden: _, added: _, cookie_domain, cookie_path, redirect } = headers;
     for (name, replacement) in
         [("proxy_cookie_domain", cookie_domain), ("proxy_cookie_path", cookie_path), ("proxy_redirect", redirect)]
     {
@@ -42,6 +51,31 @@ pub fn write(writer: &mut Writer<'_>, headers: &AnswerHeaders, module: ProxyModu
         }
     }
     Some(())
+}
+
+/// Whether a value of a policy needs variables that are not there otherwise.
+pub fn have_variables(policy: &Policy) -> bool {
+    let added = policy.answer_headers.added.iter().map(|header| &header.field);
+    let mut variables = policy.request_headers.set.iter().chain(added).flat_map(|field| field.variables());
+    variables.any(|variable| variable.of_url().is_some())
+}
+
+fn value_token(value: &HeaderValue, settings: &Settings) -> Option<Token> {
+    let text = value.parts().iter().try_fold(Text::default(), |text, part| match part {
+        HeaderPart::Text(constant) => text.constant(constant),
+        HeaderPart::Variable(variable) => Some(add_variable(text, variable, settings)),
+    });
+    text?.token()
+}
+
+fn add_variable(text: Text, variable: &HeaderVariable, settings: &Settings) -> Text {
+    match (variable.of_url(), variable.name()) {
+        (Some(of_url), _) => text.own(variable_of(of_url, settings)),
+        // Words of ingress-nginx.
+        (None, "req_id") => text.own("${request_id}"),
+        (None, "the_real_ip") => text.own("${remote_addr}"),
+        (None, name) => text.variable(name),
+    }
 }
 
 fn write_replacement(writer: &mut Writer<'_>, name: &'static str, replacement: &Replacement) -> Option<()> {

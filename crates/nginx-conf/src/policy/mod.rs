@@ -14,14 +14,14 @@ mod content_file;
 mod cors;
 mod error_pages;
 mod external_auth;
-mod headers;
+pub mod headers;
 mod limits;
 mod mirror;
 mod persistent_sessions;
 mod policy_set;
 mod retries;
 mod timeouts;
-mod url_text;
+pub mod url_text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -109,7 +109,7 @@ pub fn write(
 /// The headers of requests and answers that a policy asks for: each topic that sets some adds them here.
 fn headers(policy: &Policy, settings: &Settings) -> Option<LocationHeaders> {
     let mut headers = LocationHeaders::default();
-    headers::add(&mut headers, &policy.request_headers, &policy.answer_headers)?;
+    headers::add(&mut headers, &policy.request_headers, &policy.answer_headers, settings)?;
     if let Some(cors) = &policy.cors {
         cors::add_headers(cors, &mut headers);
     }
@@ -133,14 +133,24 @@ pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy, settings: &Settin
     Some(())
 }
 
-/// What policies need at the level of `http`, beside what the module has, if it routes.
-pub fn http(policies: &PolicySet<'_>, settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
+/// What policies need at the level of `http`, beside what the module has, if it routes. `redirects`: whether something of a request stands in
+/// the URL of a redirect.
+pub fn http(
+    policies: &PolicySet<'_>,
+    redirects: bool,
+    settings: &Settings,
+    has_module: bool,
+) -> Vec<Directive<'static>> {
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
     let mut all: Vec<_> = cors.into_iter().flat_map(cors::variables).collect();
     let asks = policies.iter().any(|policy| policy.external_auth.is_some());
-    if asks || policies.iter().any(|policy| policy.mirror.is_some()) {
-        all.extend(asks.then(|| external_auth::http(has_module)).into_iter().flatten());
-        all.extend(url_text::http(settings, has_module));
+    let names_servers = asks || policies.iter().any(|policy| policy.mirror.is_some());
+    all.extend(asks.then(|| external_auth::http(has_module)).into_iter().flatten());
+    if names_servers || redirects || policies.iter().any(headers::have_variables) {
+        all.extend(url_text::variables(has_module));
+    }
+    if names_servers {
+        all.extend(url_text::resolvers(settings));
     }
     if policies.iter().any(|policy| policy.error_pages.is_some()) {
         all.extend(error_pages::http());

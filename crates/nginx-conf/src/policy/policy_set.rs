@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entry_model::{Balancing, Policy, Routes, Rule};
 
 use crate::frame_needs::FrameNeeds;
+use crate::policy::headers;
 use crate::policy_class::PolicyClass;
 
 /// Policies, one of each class: those that need more than the directives of a location.
@@ -36,6 +37,7 @@ fn needs_more(policy: &Policy) -> bool {
         || policy.backend_tls.verification.is_some()
         || policy.backend_tls.certificate.is_some()
         || policy.answer_headers.added.iter().any(|header| header.always)
+        || headers::have_variables(policy)
         || policy.external_auth.is_some()
         || policy.mirror.is_some()
         || policy.error_pages.is_some()

@@ -12,9 +12,9 @@ const MOST_ESCAPED: usize = 10;
 /// What is taken for an escaped one where there are more.
 const TOO_MANY: &str = "\"\"";
 
-/// What is at the level of `http`, if URLs are asked for in which something of a request stands, or servers by their names. The module, if
-/// it routes, escapes any target; maps know no loop.
-pub fn http(settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
+/// What is at the level of `http`, if there are URLs or headers in which something of a request stands. The module, if it routes, escapes
+/// any target; maps know no loop.
+pub fn variables(has_module: bool) -> Vec<Directive<'static>> {
     let mut all = vec![
         map(
             "$request_uri",
@@ -31,6 +31,12 @@ pub fn http(settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
     if !has_module {
         all.extend(escaped_target());
     }
+    all
+}
+
+/// What is at the level of `http`, if servers are asked for by their names.
+pub fn resolvers(settings: &Settings) -> Vec<Directive<'static>> {
+    let mut all = Vec::new();
     let resolvers = settings.resolvers.iter().filter_map(|address| Text::default().address(*address).token());
     let resolvers: Vec<_> = resolvers.collect();
     if !resolvers.is_empty() {
@@ -122,7 +128,7 @@ pub fn url_text(text: Text, url: &UrlText, settings: &Settings) -> Text {
 }
 
 /// What nginx knows of the request. Of paths and queries it is what was sent: decoded they could hold an end of a line.
-fn variable_of(variable: UrlVariable, settings: &Settings) -> &'static str {
+pub fn variable_of(variable: UrlVariable, settings: &Settings) -> &'static str {
     let trusting = settings.trusts_proxies();
     match variable {
         UrlVariable::Host => "${host}",

@@ -100,7 +100,7 @@ fn expected(routes: &Routes, request: &Request<'_>) -> Result<(SocketAddr, Strin
         RoutingDecision::NoCertificate => unreachable!("the request is in the clear"),
         RoutingDecision::Rule(rule) => match &rule.action {
             Action::Respond(status) => Err(*status),
-            Action::Redirect(_) => unreachable!("there is none"),
+            Action::Redirect(_) | Action::Answer(_) => unreachable!("there is none"),
             Action::Forward(forward) => {
                 let path = forward.path.apply(&rule.matches.path, request.path).into_owned();
                 Ok((forward.only_backend().unwrap().address.cluster_ip().unwrap(), path.replace(' ', "%20")))

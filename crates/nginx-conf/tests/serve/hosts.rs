@@ -49,6 +49,7 @@ fn expected(
         RoutingDecision::Rule(rule) => match &rule.action {
             Action::Respond(status) => Err(*status),
             Action::Redirect(redirect) => Err(redirect.status),
+            Action::Answer(answer) => Err(answer.status()),
             Action::Forward(forward) => {
                 let backend = forward.only_backend().unwrap();
                 Ok(backends.iter().find(|(_, address)| Some(*address) == backend.address.cluster_ip()).unwrap().0)

@@ -4,6 +4,7 @@ use std::fs;
 
 use entry_model::{
     Action, PathMatch, PathRewrite, Pattern, Protocol, Redirect, Request, Routes, RoutingDecision, Rule, Scheme,
+    UrlText,
 };
 
 use super::path_cases::Seen;
@@ -205,7 +206,7 @@ fn redirect_keeps_what_was_sent() {
     let routes = routes([(
         "*",
         vec![
-            to(prefix("/fixed"), elsewhere(PathRewrite::ReplaceTarget("/a%2Fb?c=$d#e".to_owned()))),
+            to(prefix("/fixed"), elsewhere(PathRewrite::ReplaceTarget(UrlText::from_text("/a%2Fb?c=$d#e")))),
             to(exact("/"), Redirect { status: 302, ..elsewhere(full("/app")) }),
             to(prefix("/old"), elsewhere(PathRewrite::ReplacePrefix("/new".to_owned()))),
             to(prefix("/strip"), Redirect { status: 307, ..elsewhere(PathRewrite::StripPrefix) }),

@@ -65,6 +65,7 @@ fn expected(routes: &Routes, request: &Request<'_>) -> Result<SocketAddr, (u16, 
         RoutingDecision::NoCertificate => unreachable!("the request is in the clear"),
         RoutingDecision::Rule(rule) => match &rule.action {
             Action::Respond(status) => Err((*status, String::new())),
+            Action::Answer(answer) => Err((answer.status(), String::new())),
             Action::Redirect(redirect) => {
                 let request = Request { host: &name(request.host), ..*request };
                 Err((redirect.status, redirect.location(&rule.matches, &request, 80)))

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use entry_model::{
     Action, Backend, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite,
-    Policies, Policy, Protocol, Routes, Rule,
+    Policies, Policy, Protocol, Routes, Rule, UrlText,
 };
 use nginx_process::{Error, TableRecords, Volume};
 use route_table::{Changes, Class, Planner, Revision};
@@ -57,7 +57,7 @@ impl TableGenerator {
         for rule in &mut routed.rules {
             if let Action::Forward(forward) = &mut rule.action {
                 // No table carries it.
-                forward.path = PathRewrite::ReplaceTarget("/".to_owned());
+                forward.path = PathRewrite::ReplaceTarget(UrlText::from_text("/"));
             }
         }
         self.routes.hosts.insert(name, routed.into());

@@ -372,6 +372,7 @@ pub fn by_definition(routes: &Routes, asked: &AskedRequest) -> Answer {
             match &rule.action {
                 Action::Redirect(redirect) => Answer::Redirect { name, redirect: redirect.clone() },
                 Action::Respond(status) => Answer::Respond { name, status: *status },
+                Action::Answer(answer) => Answer::Respond { name, status: answer.status() },
                 Action::Forward(forward) => match forward.destination(asked.chance) {
                     None => Answer::Respond { name, status: 500 },
                     Some(Destination::Status(status)) => Answer::Respond { name, status: *status },
