@@ -27,6 +27,9 @@ pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, share
         return;
     }
     close_what_cannot_be_denied(asked, draft);
+    if annotations.answered_paths.iter().any(|answered| is_expression(&answered.path)) {
+        close_without_host(asked, draft);
+    }
     if shares {
         close_shared_root(asked, annotations, draft);
     }
@@ -38,7 +41,9 @@ pub fn add_denied_paths(asked: &mut Claims, annotations: &Annotations<'_>, share
     let hosts: Vec<_> = hosts.filter(|(host, ..)| seen.insert((*host).clone())).collect();
     let mut denied = Vec::new();
     for (host, redirect, site) in hosts {
-        for AnsweredPath { path, action, policy } in &annotations.answered_paths {
+        let of_host = annotations.answered_paths.iter();
+        let of_host = of_host.filter(|answered| *host != HostName::Any || !is_expression(&answered.path));
+        for AnsweredPath { path, action, policy } in of_host {
             let is_shared = shares && *host == HostName::Any;
             denied.extend(paths_of(path, is_shared, asked).into_iter().map(|path| {
                 let (matches, policy) = (Match::path(path), Arc::clone(policy));
@@ -68,6 +73,9 @@ pub fn keep_actions_of_held_hosts(asked: &mut Claims, annotations: &Annotations<
 /// The paths of the rules that deny one.
 fn paths_of(path: &PathMatch, is_shared: bool, asked: &Claims) -> Vec<PathMatch> {
     let PathMatch::Regex(pattern) = path else { return vec![path.clone()] };
+    if is_expression(path) {
+        return vec![path.clone()];
+    }
     let text = pattern.written();
     // nginx takes it first, whatever is denied.
     let exact = PathMatch::Exact(text.to_owned());
@@ -75,6 +83,11 @@ fn paths_of(path: &PathMatch, is_shared: bool, asked: &Claims) -> Vec<PathMatch>
     let of_segment = is_shared.then(|| PathMatch::Prefix(into_prefix(text.to_owned())));
     let beginning = (!is_shared || has_whole_segment(text)).then(|| path.clone());
     [beginning, of_segment, exact].into_iter().flatten().collect()
+}
+
+/// Whether a path is a regular expression that a snippet has, and not all that begins like a path.
+fn is_expression(path: &PathMatch) -> bool {
+    matches!(path, PathMatch::Regex(pattern) if pattern.is_first())
 }
 
 /// Whether all that begins so has the same first segment.
@@ -95,6 +108,16 @@ fn close_what_cannot_be_denied(asked: &mut Claims, draft: &mut VerdictDraft) {
         rule.action = Action::UNAVAILABLE;
         let message = "A snippet of this Ingress denies paths, which cannot be denied in front of a pattern without a host, so its requests \
                        are answered 503; name a host, or write a path";
+        draft.report_loss(&rule.site, Reason::Unsupported, message.to_owned());
+    }
+}
+
+/// The same of rules without a host, where an expression would stand before what others have.
+fn close_without_host(asked: &mut Claims, draft: &mut VerdictDraft) {
+    for rule in asked.rules.iter_mut().filter(|rule| rule.host == HostName::Any) {
+        rule.action = Action::UNAVAILABLE;
+        let message = "A snippet of this Ingress denies paths by a regular expression, which cannot be done on hosts that no rule names, so its \
+                       requests are answered 503; name a host";
         draft.report_loss(&rule.site, Reason::Unsupported, message.to_owned());
     }
 }

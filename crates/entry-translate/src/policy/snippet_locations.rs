@@ -33,6 +33,8 @@ pub fn read_location(arguments: &[&str], block: &[Statement]) -> Location {
         // It is where there are no others; in front of patterns it would leave nothing of them.
         ["/"] => Some(PathMatch::Prefix("/".to_owned())),
         [path] => fixed_path(path).and_then(|path| beginning(&path)),
+        ["~", pattern] => expression(pattern, ""),
+        ["~*", pattern] => expression(pattern, "(?i)"),
         _ => None,
     };
     let Some(path) = path else { return Location::Other };
@@ -47,6 +49,12 @@ pub fn read_location(arguments: &[&str], block: &[Statement]) -> Location {
 
 fn fixed_path(text: &str) -> Option<String> {
     text.starts_with('/').then(|| parse_path(text).ok())?
+}
+
+/// All paths that an expression matches. Such a location comes before those of paths that are no patterns, and here before all.
+fn expression(pattern: &str, flags: &str) -> Option<PathMatch> {
+    let compiled = compile(&[flags, pattern].concat()).ok()?;
+    Some(PathMatch::Regex(compiled.written_as(&["~ ", pattern].concat()).placed_first()))
 }
 
 /// All paths that begin so, be it within a segment.
@@ -109,10 +117,26 @@ mod tests {
         {
             assert!(matches!(read(text), Location::OfPath(_)), "{text}");
         }
-        for text in ["location ~ /a { deny all; }", "location ~* x { }", "location a { deny all; }", "location =/a { }"]
+        for text in
+            ["location ~ /(?=a) { deny all; }", "location ~ ( { }", "location a { deny all; }", "location =/a { }"]
         {
             assert_eq!(read(text), Location::Other, "{text}");
         }
         assert_eq!(read("location @a { return 403; }"), Location::Named);
+        assert!(matches!(read("location ~* x { }"), Location::OfPath(PathMatch::Regex(_))));
+    }
+
+    #[test]
+    fn location_of_an_expression_comes_before_all_else() {
+        for (text, denied, open) in [
+            (r"location ~ /\.(git|ht) { deny all; }", "/a/.git/x", "/a.git"),
+            (r"location ~* \.PHP$ { return 404; }", "/a.php", "/a.php/x"),
+            (r"location ~ ^/admin { return 200 no; }", "/admin.x", "/x/admin"),
+        ] {
+            let Location::Answered(AnsweredPath { path: PathMatch::Regex(pattern), .. }, _) = read(text) else {
+                panic!("{text}")
+            };
+            assert!(pattern.is_first() && pattern.is_match(denied) && !pattern.is_match(open), "{text}");
+        }
     }
 }

@@ -40,10 +40,10 @@ const READ_AS_DATA: &str = "Its lines are read one by one, and never given to ng
     it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
     say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \
-    `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there) \
+    `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there), and the same with `location ~ EXPRESSION`, \
     do what they did, for the paths of this Ingress; what `server-snippet` says of all requests is for all paths of its hosts. Each other line is \
     named. One of those that let everybody in (buffers, caches, compression, logs and their like) has no effect; a header of requests that cannot be set \
-    is taken out; a location of a fixed path is answered 503; with any other line, all requests are. Values of headers take [variables of a closed list](annotations.md#variables-in-headers)";
+    is taken out; a location that is not followed is answered 503; with any other line, all requests are. Values of headers take [variables of a closed list](annotations.md#variables-in-headers)";
 
 /// The snippet that is for all paths of a host, of whichever object.
 const OF_HOST: &str = "server-snippet";

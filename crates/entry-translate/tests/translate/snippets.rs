@@ -58,8 +58,8 @@ fn line_that_may_keep_someone_out_closes() {
         "if ($bad) { rewrite ^ /denied last; }",
         "if ($request_method = POST) { return 204; }",
         "if ($request_method = OPTIONS) { return 204; deny all; }",
-        "location ~ /x { return 503; }",
-        "location ~* /admin { return 405; }",
+        "location ~ /(?!x) { return 503; }",
+        "location ~* \"/admin(\" { return 405; }",
         &many,
         "rewrite ^/secret /denied redirect;",
         "return 302 https://login.example?rd=$http_x;",
@@ -179,6 +179,37 @@ fn location_is_denied_with_all_that_begins_like_it() {
         ],
     );
     assert_eq!(built.verdicts[&object(Kind::Ingress, "web")].acceptance(), Acceptance::Accepted);
+}
+
+#[test]
+fn location_of_an_expression_is_denied_before_all_else() {
+    let text = r"location ~ /\.(git|ht) { deny all; } location ~* \.php$ { return 404; } location ~ ^/old/ { proxy_pass http://x; }";
+    let denied = with(with_rule("web", Some("a.example"), vec![prefix("/"), exact("/x.php")]), SERVER, text);
+    let longer = with_rule("api", Some("a.example"), vec![prefix("/a/very/long/path/of/another")]);
+    let all = built([denied, longer]);
+    assert_statuses(
+        &all,
+        &[
+            ("/", 200),
+            ("/.git/config", 403),
+            ("/a/very/long/path/of/another/.htaccess", 403),
+            ("/a/very/long/path/of/another", 200),
+            ("/x.PHP", 404),
+            ("/x.php", 404),
+            ("/x.php5", 200),
+            ("/old/x", 503),
+            ("/older", 200),
+        ],
+    );
+    // Hosts without a name are others', too.
+    let without_host =
+        built([with(with_rule("web", None, vec![prefix("/web")]), SERVER, "location ~ x { deny all; }")]);
+    let closed = without_host.routes.find(&Request { path: "/web", ..Request::default() });
+    assert!(
+        matches!(closed, RoutingDecision::Rule(rule) if rule.action == Action::UNAVAILABLE),
+        "{}",
+        without_host.routes
+    );
 }
 
 #[test]

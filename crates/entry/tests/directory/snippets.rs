@@ -31,6 +31,13 @@ fn location_that_a_snippet_denies_is_denied() {
             web(port, &format!("use-regex: 'true'\n{deny}")).replace("path: /,", "path: '/(app|api)/?(.*)',");
         bench.write("web.yaml", &patterns);
         eventually("denied", || statuses(&bench, paths) == [404, 200, 410, 403, 403, 403, 403]);
+        // An expression stands before all else, whatever the path is like that was sent.
+        bench.write(
+            "web.yaml",
+            &web(port, r"server-snippet: 'location ~ /\.(git|ht) { deny all; } location ~* \.bak$ { return 404; }'"),
+        );
+        let paths = ["/", "/.git/config", "/app/%2egit", "/app/.htaccess", "/x.BAK", "/x.bak?a", "/a.git"];
+        eventually("denied", || statuses(&bench, paths) == [200, 403, 403, 403, 404, 404, 200]);
         // What is not followed is not open.
         bench.write("web.yaml", &web(port, "server-snippet: 'if ($http_x_key != secret) { return 400; }'"));
         eventually("closed", || statuses(&bench, ["/", "/app", "/app/admin"]) == [503; 3]);
