@@ -118,9 +118,14 @@ pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations
     let is_everyone = |ranges: &Vec<AddressRange>| {
         [AddressRange::ALL_V4, AddressRange::ALL_V6].iter().all(|all| ranges.contains(all))
     };
-    annotations.policy.access.allowed = allowed.filter(|ranges| !is_everyone(ranges)).map(Into::into);
+    if let Some(allowed) = allowed {
+        // Whoever is on a list of snippets, too, is behind that of annotations.
+        annotations.policy.access.allowed = Some(allowed).filter(|ranges| !is_everyone(ranges)).map(Into::into);
+    }
     let denied = read_ranges(reader, annotations, "deny-source-ranges", &["denylist-source-range"]);
-    annotations.policy.access.denied = denied.unwrap_or_default().into();
+    if let Some(denied) = denied {
+        annotations.policy.access.denied = annotations.policy.access.denied.iter().copied().chain(denied).collect();
+    }
     annotations.policy.access.basic_auth = read_basic_auth(reader, annotations);
     annotations.policy.access.satisfy_any = reader.either("satisfy", parse_satisfy) == Some(true);
 }

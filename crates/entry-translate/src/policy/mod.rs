@@ -46,6 +46,7 @@ mod request_headers;
 mod retries;
 mod service_route;
 pub mod shared_policy;
+mod snippet_access;
 mod snippet_answers;
 pub mod snippet_guards;
 mod snippet_harmless;

@@ -8,6 +8,7 @@ use entry_model::{Action, HostName, Reason};
 use super::annotations::Annotations;
 use super::client_redirects::{ActionOfHost, HttpsRedirect};
 use super::reader::AnnotationReader;
+use super::snippet_access::{SourceRanges, is_access, read_source_ranges};
 use super::snippet_answers::{Returned, content_type, read_return, says_content_type};
 use super::snippet_harmless::instead_of;
 use super::snippet_lines::{act, read_statement};
@@ -40,7 +41,7 @@ const READ_AS_DATA: &str = "Its lines are read one by one, and never given to ng
     it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
     say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \
-    `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there), and the same with `location ~ EXPRESSION`, \
+    `allow RANGE` with `deny all` and `deny RANGE` (in `configuration-snippet`), `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there), and the same with `location ~ EXPRESSION`, \
     do what they did, for the paths of this Ingress; what `server-snippet` says of all requests is for all paths of its hosts. Each other line is \
     named. One of those that let everybody in (buffers, caches, compression, logs and their like) has no effect; a header of requests that cannot be set \
     is taken out; a location that is not followed is answered 503; with any other line, all requests are. Values of headers take [variables of a closed list](annotations.md#variables-in-headers)";
@@ -97,6 +98,13 @@ fn read_snippet(
             annotations.auth_answer.name(variable, value);
         }
     }
+    // What it says is for the paths of this object; that of a host is for those of others, too.
+    let ranges = read_source_ranges(statements).filter(|_| name != OF_HOST);
+    let is_followed = ranges.is_some();
+    if let Some(SourceRanges { allowed, denied }) = ranges {
+        let access = &mut annotations.policy.access;
+        (access.allowed, access.denied) = (allowed.map(Into::into), denied.into());
+    }
     let content_type = content_type(statements);
     // `return` comes before `deny`, wherever it stands.
     let (returns, others): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.name == "return");
@@ -104,7 +112,7 @@ fn read_snippet(
     for statement in returns.into_iter().chain(others) {
         let line = || quoted(&statement.name);
         // Behind a `return` nothing comes.
-        if is_alone && redirect_some(reader, annotations, name, statement) {
+        if is_followed && is_access(statement) || is_alone && redirect_some(reader, annotations, name, statement) {
             continue;
         }
         let answered = answer(reader, annotations, name, statement, content_type);

@@ -1,6 +1,8 @@
 //! Lines of snippets that keep someone out: whom they keep out here.
 
-use entry_model::{Acceptance, Action, Ingress, Kind, PathRewrite, Reason, Request, RoutingDecision, Rule, UrlText};
+use entry_model::{
+    Acceptance, Action, AddressRange, Ingress, Kind, PathRewrite, Reason, Request, RoutingDecision, Rule, UrlText,
+};
 use entry_translate::Translation;
 
 use crate::support::{Objects, assert_verdict, backend, exact, ingress, object, prefix, service, texts, to, with_rule};
@@ -338,9 +340,32 @@ fn paths_that_cannot_be_denied_are_closed() {
 }
 
 #[test]
+fn addresses_that_may_ask_are_followed_for_the_paths_of_the_object() {
+    let lines = "deny 10.1.0.0/16; allow 10.0.0.0/8; deny all;";
+    let of = |annotations: &[(&str, &str)]| {
+        let web = annotations.iter().fold(web(CONFIGURATION, lines), |web, (name, value)| with(web, name, value));
+        let built = built([web]);
+        assert_statuses(&built, &[("/", 200)]);
+        assert_eq!(built.verdicts[&object(Kind::Ingress, "web")].acceptance(), Acceptance::Accepted);
+        let access = &built.routes.policy(found(&built, "a.example", "/").unwrap()).access;
+        let join = |ranges: &[AddressRange]| ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        (access.allowed.as_deref().map(join), join(&access.denied))
+    };
+    let known = |allowed: Option<&str>, denied: &str| (allowed.map(str::to_owned), denied.to_owned());
+    assert_eq!(of(&[]), known(Some("10.0.0.0/8"), "10.1.0.0/16"));
+    // Annotations come first, as there.
+    let (allow, deny) = ("sparrow/allow-source-ranges", "nginx.ingress.kubernetes.io/denylist-source-range");
+    assert_eq!(of(&[(allow, "192.0.2.0/24")]), known(Some("192.0.2.0/24"), "10.1.0.0/16"));
+    assert_eq!(of(&[(allow, "0.0.0.0/0,::/0")]), known(None, "10.1.0.0/16"));
+    assert_eq!(of(&[(deny, "192.0.2.1")]), known(Some("10.0.0.0/8"), "10.1.0.0/16 192.0.2.1"));
+    // What others of the host serve is left to them, which a snippet of a server would not do.
+    assert_statuses(&built([web(SERVER, lines)]), &[("/", 503)]);
+}
+
+#[test]
 fn server_snippet_is_for_all_paths_of_its_host() {
     for (lines, expected, acceptance) in [
-        ("allow 10.0.0.0/8; deny all;", 503, Acceptance::Partial),
+        ("allow 10.0.0.0/8; deny 10.1.0.0/16; deny all;", 503, Acceptance::Partial),
         ("auth_basic x;", 503, Acceptance::Partial),
         ("deny all", 503, Acceptance::Partial),
         ("deny all;", 403, Acceptance::Accepted),

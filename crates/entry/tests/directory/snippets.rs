@@ -38,6 +38,18 @@ fn location_that_a_snippet_denies_is_denied() {
         );
         let paths = ["/", "/.git/config", "/app/%2egit", "/app/.htaccess", "/x.BAK", "/x.bak?a", "/a.git"];
         eventually("denied", || statuses(&bench, paths) == [200, 403, 403, 403, 404, 404, 200]);
+        for (lines, status) in [
+            ("allow 127.0.0.0/8; deny all;", 200),
+            ("allow 192.0.2.0/24; deny all;", 403),
+            ("deny 127.0.0.1; allow 127.0.0.0/8; deny all;", 403),
+            ("deny 192.0.2.1;", 200),
+            ("deny 127.0.0.1;", 403),
+            // The first line that is for a client would count.
+            ("allow 127.0.0.1; deny 127.0.0.0/8; deny all;", 503),
+        ] {
+            bench.write("web.yaml", &web(port, &format!("configuration-snippet: '{lines}'")));
+            eventually(lines, || statuses(&bench, ["/"]) == [status]);
+        }
         // What is not followed is not open.
         bench.write("web.yaml", &web(port, "server-snippet: 'if ($http_x_key != secret) { return 400; }'"));
         eventually("closed", || statuses(&bench, ["/", "/app", "/app/admin"]) == [503; 3]);
