@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use entry_model::{
     AddedHeader, AnswerHeaders, ConnectionHeader, HeaderField, Policy, Replacement, RequestHeaders, UpstreamHost,
 };
+use nginx_conf::{HeaderName, ValueTemplate};
 use testbed::http;
 
 use super::support::{Echo as _, Nginx, backend, binaries, forward, free, prefix, treated_routes};
@@ -140,6 +141,22 @@ fn client_is_told_what_the_rule_says() {
             (all("/", "x-frame-options"), all("/", "x-powered-by")),
             (vec!["ALLOW".to_owned()], vec!["it".to_owned()])
         );
+    }
+}
+
+#[test]
+fn header_of_success_keeps_those_of_all_answers() {
+    let added = vec![AddedHeader { field: field("X-Once", "1"), always: false }];
+    let answer_headers = AnswerHeaders { added, ..AnswerHeaders::default() };
+    let policy = Policy { answer_headers, ..Policy::default() };
+    let routes = treated_routes([(forward(prefix("/"), backend("up"), false), policy)]);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |settings| {
+            let value = ValueTemplate::parse("by $request_method").unwrap();
+            settings.headers.answers = vec![(HeaderName::parse("X-All").unwrap(), value)];
+        });
+        let answer = nginx.get("x", "/", "");
+        assert_eq!((answer.header("x-once"), answer.header("x-all")), ("1", "by GET"));
     }
 }
 
