@@ -6,14 +6,20 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 /// What runs a regular expression. It takes time that is linear in the text: a pattern and the text that it is run on are
-/// both of strangers.
+/// both of strangers. Texts are bytes: what clients send need not be UTF-8.
 pub trait PatternEngine: fmt::Debug + Send + Sync {
     /// Whether it matches anywhere in the text; `^` and `$` bind it to the text's ends.
-    fn is_match(&self, text: &str) -> bool;
+    fn is_match(&self, text: &[u8]) -> bool;
 
     /// What its first match in the text becomes, the rest of the text as it is: [`template_parts`] says what a template stands for.
     /// Without a match the text is returned as it is.
-    fn replace(&self, text: &str, template: &str) -> String;
+    fn replace(&self, text: &[u8], template: &str) -> Vec<u8>;
+
+    /// At most how many steps it takes to run it on the text: whoever runs many counts them. 0 if that is not known.
+    fn most_steps(&self, text: &[u8]) -> u64 {
+        let _ = text;
+        0
+    }
 }
 
 /// A part of a template for what a pattern matched.
@@ -95,13 +101,18 @@ impl Pattern {
     }
 
     /// As [`PatternEngine::is_match`].
-    pub fn is_match(&self, text: &str) -> bool {
-        self.engine.is_match(text)
+    pub fn is_match(&self, text: impl AsRef<[u8]>) -> bool {
+        self.engine.is_match(text.as_ref())
     }
 
     /// As [`PatternEngine::replace`].
-    pub fn replace(&self, text: &str, template: &str) -> String {
-        self.engine.replace(text, template)
+    pub fn replace(&self, text: impl AsRef<[u8]>, template: &str) -> Vec<u8> {
+        self.engine.replace(text.as_ref(), template)
+    }
+
+    /// As [`PatternEngine::most_steps`].
+    pub fn most_steps(&self, text: impl AsRef<[u8]>) -> u64 {
+        self.engine.most_steps(text.as_ref())
     }
 }
 

@@ -72,9 +72,9 @@ pub enum ValueMatch {
 
 impl ValueMatch {
     /// Whether it matches a value.
-    pub fn matches(&self, value: &str) -> bool {
+    pub fn matches(&self, value: &[u8]) -> bool {
         match self {
-            Self::Exact(exact) => value == exact,
+            Self::Exact(exact) => value == exact.as_bytes(),
             Self::Regex(pattern) => pattern.is_match(value),
         }
     }
@@ -170,12 +170,14 @@ impl Match {
 
     /// Whether it matches a request, whose host and listener do not matter here.
     pub fn matches(&self, request: &Request<'_>) -> bool {
-        let header =
-            |wanted: &HeaderMatch| request.header(&wanted.name).is_some_and(|value| wanted.value.matches(&value));
-        let cookie =
-            |wanted: &CookieMatch| request.cookie(&wanted.name).is_some_and(|value| wanted.value.matches(value));
+        let header = |wanted: &HeaderMatch| {
+            request.header(&wanted.name).is_some_and(|value| wanted.value.matches(value.as_bytes()))
+        };
+        let cookie = |wanted: &CookieMatch| {
+            request.cookie(&wanted.name).is_some_and(|value| wanted.value.matches(value.as_bytes()))
+        };
         let parameter = |wanted: &QueryParamMatch| {
-            request.query_parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value))
+            request.query_parameter(&wanted.name).is_some_and(|value| wanted.value.matches(value.as_bytes()))
         };
         self.path.matches(request.path)
             && self.method.as_deref().is_none_or(|method| method == request.method)

@@ -60,7 +60,10 @@ impl PathRewrite {
             Self::ReplaceTarget(target) => {
                 Cow::Owned(target.to_string().split(['?', '#']).next().unwrap_or("/").to_owned())
             }
-            Self::Regex { pattern, template } => Cow::Owned(pattern.replace(path, template)),
+            // A byte at which a group ends may be within a character.
+            Self::Regex { pattern, template } => {
+                Cow::Owned(String::from_utf8_lossy(&pattern.replace(path, template)).into_owned())
+            }
         }
     }
 }

@@ -87,7 +87,7 @@ mod tests {
             assert_eq!(bind_to_segment(&mut path), None, "{text}");
             let PathMatch::Regex(pattern) = &path else { panic!("{path:?}") };
             assert_eq!(["/", segment_of(pattern)].concat(), expected, "{text}");
-            assert!(pattern.is_match(&[expected, if text.ends_with('$') { "" } else { "/v1/X" }].concat()), "{text}");
+            assert!(pattern.is_match([expected, if text.ends_with('$') { "" } else { "/v1/X" }].concat()), "{text}");
             for other in [expected.to_uppercase() + "/v1/x", format!("{expected}rupt/v1/x"), "/other/v1/x".to_owned()] {
                 assert!(
                     other.starts_with(expected) && other[expected.len()..].starts_with('/')

@@ -204,11 +204,11 @@ mod tests {
     struct Never;
 
     impl PatternEngine for Never {
-        fn is_match(&self, _: &str) -> bool {
+        fn is_match(&self, _: &[u8]) -> bool {
             false
         }
 
-        fn replace(&self, text: &str, _: &str) -> String {
+        fn replace(&self, text: &[u8], _: &str) -> Vec<u8> {
             text.to_owned()
         }
     }

@@ -93,11 +93,11 @@ fn pattern(text: &str) -> Pattern {
     #[derive(Debug)]
     struct Never;
     impl PatternEngine for Never {
-        fn is_match(&self, _: &str) -> bool {
+        fn is_match(&self, _: &[u8]) -> bool {
             unreachable!("a configuration is written, and not asked")
         }
 
-        fn replace(&self, _: &str, _: &str) -> String {
+        fn replace(&self, _: &[u8], _: &str) -> Vec<u8> {
             unreachable!("a configuration is written, and not asked")
         }
     }

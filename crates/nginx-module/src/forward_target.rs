@@ -1,16 +1,18 @@
 //! What a backend is asked for: the target as the client sent it, less what the rule takes off, byte for byte.
 //!
 //! A rule is found by the path as nginx understands it: decoded, without dot segments and doubled slashes. What is forwarded must
-//! mean the same, so a target whose path does not itself begin with the rule's is rejected, and one in which any server may see a
-//! dot segment.
+//! mean the same, so a target whose path does not itself begin with the rule's, or that the rule's pattern does not match as it was
+//! sent, is rejected, and one in which any server may see a dot segment.
 
-use entry_model::{PathRewrite, encode_path};
+use std::fmt::Write as _;
+
+use entry_model::{PathRewrite, Pattern, TemplatePart, encode_path, template_parts};
 
 /// A target that is not forwarded, since it could mean something else to the backend than it did to the rule: it is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AmbiguousTarget;
 
-/// A target, split where a rule's path ends in it.
+/// A target, split where a rule's path ends in it. Of a pattern there is no end: all of the path is the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SplitTarget<'a> {
     /// The rule's path, as it was sent.
@@ -38,16 +40,36 @@ impl<'a> SplitTarget<'a> {
         }
     }
 
-    /// What it becomes. False for a rewrite that no table has: by a pattern, or of the query too.
-    pub fn rewrite(&self, rewrite: &PathRewrite, out: &mut Vec<u8>) -> bool {
+    /// The target of a rule with this pattern.
+    ///
+    /// # Errors
+    /// The pattern does not match the target's path.
+    pub fn of_pattern(target: &'a [u8], pattern: &Pattern) -> Result<Self, AmbiguousTarget> {
+        let (path, query) = path_and_query(target);
+        if pattern.is_match(path) { Ok(Self { matched: b"", rest: path, query }) } else { Err(AmbiguousTarget) }
+    }
+
+    /// What it becomes.
+    ///
+    /// # Errors
+    /// What a pattern's template makes of it begins with no slash, so that it would be a part of a host, or is ambiguous itself.
+    pub fn rewrite(&self, rewrite: &PathRewrite, out: &mut Vec<u8>) -> Result<(), AmbiguousTarget> {
         match rewrite {
             PathRewrite::Keep => self.keep(out),
             PathRewrite::StripPrefix => self.replace_prefix("", out),
             PathRewrite::ReplacePrefix(replacement) => self.replace_prefix(replacement, out),
             PathRewrite::ReplaceFull(replacement) => self.replace_path(replacement, out),
-            PathRewrite::Regex { .. } | PathRewrite::ReplaceTarget(_) => return false,
+            PathRewrite::ReplaceTarget(target) => add_target(&target.to_string(), out),
+            PathRewrite::Regex { pattern, template } => {
+                let path = [self.matched, self.rest].concat();
+                out.extend_from_slice(&pattern.replace(path, &encoded_template(template)));
+                out.extend_from_slice(self.query);
+                if !out.starts_with(b"/") || is_ambiguous(out) {
+                    return Err(AmbiguousTarget);
+                }
+            }
         }
-        true
+        Ok(())
     }
 
     /// What is asked for if nothing is taken off.
@@ -58,13 +80,13 @@ impl<'a> SplitTarget<'a> {
 
     /// What is asked for if the rule's path is replaced by this one, which is decoded. Without any it is taken off.
     pub fn replace_prefix(&self, replacement: &str, out: &mut Vec<u8>) {
-        add_path(replacement, out);
+        out.extend_from_slice(encoded_path(replacement).as_bytes());
         self.add_rest(out);
     }
 
     /// What is asked for if the whole path is replaced by this one, which is decoded.
     pub fn replace_path(&self, replacement: &str, out: &mut Vec<u8>) {
-        add_path(replacement, out);
+        out.extend_from_slice(encoded_path(replacement).as_bytes());
         Self { rest: b"", ..*self }.add_rest(out);
     }
 
@@ -77,10 +99,44 @@ impl<'a> SplitTarget<'a> {
     }
 }
 
-fn add_path(path: &str, out: &mut Vec<u8>) {
-    let mut encoded = String::new();
+/// A path as it is sent. A dollar is encoded as well, as it is where nginx's configuration says the path.
+fn encoded_path(path: &str) -> String {
+    let mut encoded = String::with_capacity(path.len());
     encode_path(path, &mut encoded);
-    out.extend_from_slice(encoded.as_bytes());
+    if encoded.contains('$') { encoded.replace('$', "%24") } else { encoded }
+}
+
+/// A template whose texts are encoded: what its groups stand for is as it was sent.
+fn encoded_template(template: &str) -> String {
+    let mut encoded = String::with_capacity(template.len());
+    for part in template_parts(template) {
+        match part {
+            TemplatePart::Text(text) => encoded.push_str(&encoded_path(text)),
+            TemplatePart::Group(number) => {
+                // Writing to a String does not fail.
+                let _ = write!(encoded, "${number}");
+            }
+        }
+    }
+    encoded
+}
+
+/// Adds a target as it stands in a URL; what no URL has is encoded, and a dollar as in paths.
+fn add_target(target: &str, out: &mut Vec<u8>) {
+    for byte in target.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!&'()*+,;=%".contains(&byte) {
+            out.push(byte);
+        } else {
+            out.extend_from_slice(format!("%{byte:02X}").as_bytes());
+        }
+    }
+}
+
+/// Cuts a target where its fragment begins: only clients have one.
+pub fn cut_fragment(target: &mut Vec<u8>) {
+    if let Some(at) = target.iter().position(|byte| *byte == b'#') {
+        target.truncate(at);
+    }
 }
 
 /// Whether a target has a path: one without asks for `/`.
@@ -161,7 +217,9 @@ fn first(path: &[u8]) -> Option<(u8, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{AmbiguousTarget, SplitTarget, is_ambiguous};
+    use entry_model::{PathRewrite, UrlText};
+
+    use super::{AmbiguousTarget, SplitTarget, cut_fragment, encoded_template, is_ambiguous};
 
     fn text(write: impl FnOnce(&mut Vec<u8>)) -> String {
         let mut out = Vec::new();
@@ -212,6 +270,48 @@ mod tests {
             assert_eq!(text(|out| split.replace_prefix("/x %", out)), prefix);
             assert_eq!(text(|out| split.replace_path("/x %", out)), path);
         }
+    }
+
+    fn pattern(text: &str) -> entry_model::Pattern {
+        pattern_engine::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn groups_are_what_was_sent_and_the_texts_around_them_are_encoded() {
+        assert_eq!(encoded_template("/a b$1$$2%$"), "/a%20b$1%242%25%24");
+        let rewritten = |target: &str, text: &str, template: &str| {
+            let split = SplitTarget::of_pattern(target.as_bytes(), &pattern("^/"))?;
+            let rewrite = PathRewrite::Regex { pattern: pattern(text), template: template.to_owned() };
+            let mut out = Vec::new();
+            split.rewrite(&rewrite, &mut out)?;
+            Ok(String::from_utf8(out).expect("text"))
+        };
+        for (target, text, template, expected) in [
+            ("/api/a%2Fb//c;d?e=/../f", "^/api(/|$)(.*)", "/x y?/$2", "/x%20y%3F/a%2Fb//c;d?e=/../f"),
+            ("/api", "^/api(/|$)(.*)", "/$2", "/"),
+            ("/old/old?", "o(.)d", "new", "/new/old?"),
+            ("/else", "^/api", "/$$1", "/else"),
+            ("/api", "^/api", "/$$1", "/%241"),
+            ("?x", "^/(.*)", "/a/$1", "/a/?x"),
+        ] {
+            assert_eq!(rewritten(target, text, template).as_deref(), Ok(expected), "{target} of {text}");
+        }
+        for (target, template) in [("/x../y", "/$1"), ("/x.%2e/y", "/$1"), ("/x@host/", "$1"), ("/x", "")] {
+            assert_eq!(rewritten(target, "^/x(.*)", template), Err(AmbiguousTarget), "{target} to {template}");
+        }
+        let sent = SplitTarget::of_pattern(b"/%61pi", &pattern("^/api"));
+        assert_eq!(sent, Err(AmbiguousTarget), "the pattern matches another form of it only");
+    }
+
+    #[test]
+    fn whole_target_is_replaced_and_backends_get_no_fragment() {
+        let split = SplitTarget::new(b"/old/x?y", "/old").expect("a target");
+        let mut target = Vec::new();
+        let rewrite = PathRewrite::ReplaceTarget(UrlText::from_text("/a%2Fb?c=$d\r\n#e"));
+        assert_eq!(split.rewrite(&rewrite, &mut target), Ok(()));
+        assert_eq!(target, b"/a%2Fb?c=%24d%0D%0A#e");
+        cut_fragment(&mut target);
+        assert_eq!(target, b"/a%2Fb?c=%24d%0D%0A");
     }
 
     #[test]

@@ -7,11 +7,11 @@ use std::str;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use entry_model::{PathRewrite, Protocol, Scheme};
-use route_table::{Backend, EndpointChoice, Fault, Found, Request, Route, Step, Table};
+use entry_model::{PathRewrite, Protocol, Redirect, Scheme};
+use route_table::{Backend, EndpointChoice, Fault, Found, Request, Route, Step, Table, may_run};
 
 use crate::balancer::{Balancer, Order, Tries};
-use crate::forward_target::{AmbiguousTarget, SplitTarget, has_path, is_ambiguous};
+use crate::forward_target::{AmbiguousTarget, SplitTarget, cut_fragment, has_path, is_ambiguous};
 use crate::key_choice::KeyChoice;
 
 /// What a client is answered that asks for something whose meaning is not certain.
@@ -22,7 +22,7 @@ const NOT_FOUND: u16 = 404;
 const DEFAULT_LOCATION: &str = "sparrow-default";
 /// What is answered on a connection that was made for another host.
 const MISDIRECTED: u16 = 421;
-/// What is answered for a path that could not be written.
+/// What is answered where patterns take too long.
 const INTERNAL_SERVER_ERROR: u16 = 500;
 /// What is answered while the table cannot be read there.
 const UNAVAILABLE: u16 = 503;
@@ -196,6 +196,10 @@ impl Texts {
                 self.route.push_str(&route.names().origin);
                 is_sound.and_then(|()| self.redirect_to_https(request))
             }
+            Err(fault @ Fault::LongMatch) => {
+                self.complain(format_args!("the request is answered 500: {fault}"));
+                Ok(Decision::Answer(INTERNAL_SERVER_ERROR))
+            }
             Err(fault) => {
                 self.complain(format_args!("the request is answered 503, other routes are served: {fault}"));
                 Ok(Decision::Answer(UNAVAILABLE))
@@ -209,7 +213,11 @@ impl Texts {
         request: RoutedRequest<'_>,
         balancer: &mut Balancer,
     ) -> Result<Decision, AmbiguousTarget> {
-        match route.step() {
+        let step = route.step();
+        if takes_long(route, &step, request.target) {
+            return self.decide(Err(Fault::LongMatch), request, balancer);
+        }
+        match step {
             Step::Forward { backend, rewrite } => {
                 let order = match route.rule().endpoint_choice {
                     EndpointChoice::InTurn => Order::InTurn,
@@ -235,11 +243,12 @@ impl Texts {
         rewrite: &PathRewrite,
         target: &[u8],
     ) -> Result<Decision, AmbiguousTarget> {
-        let split = SplitTarget::new(target, route.path().text())?;
+        let split = split(target, route)?;
         if *rewrite == PathRewrite::Keep && has_path(target) {
             self.keeps_target = true;
-        } else if !split.rewrite(rewrite, &mut self.target) {
-            return Ok(self.cannot_rewrite());
+        } else {
+            split.rewrite(rewrite, &mut self.target)?;
+            cut_fragment(&mut self.target);
         }
         if *rewrite == PathRewrite::StripPrefix {
             // Of the root there is nothing to take off.
@@ -270,7 +279,7 @@ impl Texts {
     fn redirect(
         &mut self,
         route: &Route,
-        redirect: &entry_model::Redirect,
+        redirect: &Redirect,
         request: RoutedRequest<'_>,
     ) -> Result<Decision, AmbiguousTarget> {
         let asked = request.request;
@@ -281,20 +290,30 @@ impl Texts {
         }
         // What stays of the path is told as it was sent.
         let mut target = Vec::new();
-        if !SplitTarget::new(request.target, route.path().text())?.rewrite(&redirect.path, &mut target) {
-            return Ok(self.cannot_rewrite());
-        }
+        split(request.target, route)?.rewrite(&redirect.path, &mut target)?;
         let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
         let asked = entry_model::Request { scheme: asked.scheme, host, ..entry_model::Request::default() };
         self.redirect = redirect.origin(&asked, port).into_bytes();
         self.redirect.append(&mut target);
         Ok(Decision::Redirect(redirect.status))
     }
+}
 
-    /// The table has a rewrite that none has: whoever made it is not whom this module knows.
-    fn cannot_rewrite(&mut self) -> Decision {
-        self.complain(format_args!("the request is answered 500: the table has a rewrite that it cannot have"));
-        Decision::Answer(INTERNAL_SERVER_ERROR)
+/// Whether it takes too long to look in a target for what the route's pattern, and that of what becomes of the path, match.
+fn takes_long(route: &Route, step: &Step<'_>, target: &[u8]) -> bool {
+    let of_rewrite = match step {
+        Step::Forward { rewrite: PathRewrite::Regex { pattern, .. }, .. }
+        | Step::Redirect(Redirect { path: PathRewrite::Regex { pattern, .. }, .. }) => Some(pattern),
+        _ => None,
+    };
+    route.pattern().into_iter().chain(of_rewrite).any(|pattern| !may_run(pattern, target))
+}
+
+/// Splits a target where the path of its route ends.
+fn split<'a>(target: &'a [u8], route: &Route) -> Result<SplitTarget<'a>, AmbiguousTarget> {
+    match route.pattern() {
+        Some(pattern) => SplitTarget::of_pattern(target, pattern),
+        None => SplitTarget::new(target, route.path().text()),
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use entry_model::{Pattern, PatternEngine, TemplatePart, template_parts};
+use entry_model::Pattern;
+use regex_automata::nfa::thompson;
 use regex_syntax::ParserBuilder;
-use regex_syntax::hir::Hir;
+use regex_syntax::hir::{Class, Hir, HirKind, Look};
 
 use crate::bounds::{self, MAX_PATTERN_BYTES, PatternError};
+use crate::linear::LinearEngine;
 
-/// How much memory its program may take, in bytes.
-const MAX_PROGRAM_BYTES: usize = 1 << 20;
+/// How much memory its program may take, in bytes. A worker of nginx has those of all patterns that its requests have led to.
+const MAX_PROGRAM_BYTES: usize = 1 << 17;
 
 /// A pattern that is within the bounds.
 #[derive(Debug, Clone)]
@@ -45,41 +47,42 @@ fn is_look_around(error: &regex_syntax::Error) -> bool {
     matches!(error.kind(), ErrorKind::UnsupportedLookAround | ErrorKind::UnsupportedBackreference)
 }
 
+/// What each text begins with that a pattern matches: of each byte both forms, where case does not count. Empty for one that can
+/// match elsewhere than at the beginning.
+fn literal_beginning(hir: &Hir) -> Box<[[u8; 2]]> {
+    let HirKind::Concat(parts) = hir.kind() else { return Box::default() };
+    let Some((HirKind::Look(Look::Start), parts)) = parts.split_first().map(|(first, rest)| (first.kind(), rest))
+    else {
+        return Box::default();
+    };
+    let mut beginning = Vec::new();
+    for part in parts {
+        match part.kind() {
+            HirKind::Literal(literal) => beginning.extend(literal.0.iter().map(|byte| [*byte; 2])),
+            HirKind::Class(Class::Bytes(class)) => match class.ranges() {
+                [one, other] if one.len() == 1 && other.len() == 1 => beginning.push([one.start(), other.start()]),
+                _ => break,
+            },
+            _ => break,
+        }
+    }
+    beginning.into()
+}
+
 /// A pattern with an engine that takes time linear in what it is run on.
 ///
 /// # Errors
-/// As [`BoundedPattern::parse`].
+/// As [`BoundedPattern::parse`], or its program is too large.
 pub fn compile(text: &str) -> Result<Pattern, PatternError> {
-    BoundedPattern::parse(text)?;
-    let mut builder = regex::bytes::RegexBuilder::new(text);
-    let regex = builder.unicode(false).size_limit(MAX_PROGRAM_BYTES).build().map_err(|_| PatternError::Large)?;
-    Ok(Pattern::new(text, Arc::new(LinearEngine(regex))))
+    compile_sized(text).map(|(pattern, _)| pattern)
 }
 
-/// The engine of the crate `regex`, on bytes.
-#[derive(Debug)]
-struct LinearEngine(regex::bytes::Regex);
-
-impl PatternEngine for LinearEngine {
-    fn is_match(&self, text: &str) -> bool {
-        self.0.is_match(text.as_bytes())
-    }
-
-    fn replace(&self, text: &str, template: &str) -> String {
-        let bytes = text.as_bytes();
-        let Some(captures) = self.0.captures(bytes) else { return text.to_owned() };
-        let Some(whole) = captures.get(0) else { return text.to_owned() };
-        let mut out = bytes[..whole.start()].to_vec();
-        for part in template_parts(template) {
-            match part {
-                TemplatePart::Text(text) => out.extend_from_slice(text.as_bytes()),
-                TemplatePart::Group(group) => {
-                    out.extend_from_slice(captures.get(group.into()).map_or(b"", |group| group.as_bytes()));
-                }
-            }
-        }
-        out.extend_from_slice(&bytes[whole.end()..]);
-        // A byte at which a group ends may be within a character.
-        String::from_utf8_lossy(&out).into_owned()
-    }
+/// The same, and the bytes of its program.
+pub(crate) fn compile_sized(text: &str) -> Result<(Pattern, usize), PatternError> {
+    let BoundedPattern { hir } = BoundedPattern::parse(text)?;
+    let config = thompson::Config::new().utf8(false).nfa_size_limit(Some(MAX_PROGRAM_BYTES));
+    let program = thompson::Compiler::new().configure(config).build_from_hir(&hir).map_err(|_| PatternError::Large)?;
+    let bytes = program.memory_usage();
+    let engine = LinearEngine::new(program, literal_beginning(&hir)).ok_or(PatternError::Large)?;
+    Ok((Pattern::new(text, Arc::new(engine)), bytes))
 }

@@ -1,7 +1,7 @@
 //! Regular expressions of strangers: bounded, run in linear time, and written for nginx.
 //!
 //! ```text
-//! text ─► BoundedPattern ─┬─► entry_model::Pattern, which the crate `regex` runs
+//! text ─► BoundedPattern ─┬─► entry_model::Pattern, which the crate `regex-automata` runs
 //!                         └─► PCRE that means the same, for nginx
 //! ```
 //!
@@ -10,9 +10,12 @@
 //! patterns with which that takes long are rejected as far as that can be told, and the rest is bounded where they are used.
 
 mod bounds;
+mod compiled;
 mod engine;
+mod linear;
 mod pcre;
 
 pub use bounds::{MAX_PATTERN_BYTES, PatternError};
+pub use compiled::CompiledPatterns;
 pub use engine::{BoundedPattern, compile};
 pub use pcre::{Groups, Subject};

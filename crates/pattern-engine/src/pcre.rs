@@ -257,9 +257,9 @@ mod tests {
     #[test]
     fn groups_and_the_rest_of_a_text_stay_in_a_replacement() {
         let replace = |pattern: &str, text: &str, template: &str| compile(pattern).map(|p| p.replace(text, template));
-        assert_eq!(replace("^/a(/|$)(.*)", "/a/b", "/$2"), Ok("/b".to_owned()));
-        assert_eq!(replace("b", "/a/b/c", "<$0>"), Ok("/a/<b>/c".to_owned()));
-        assert_eq!(replace("(x)?b", "/a/b/c", "[$1$2$$1]"), Ok("/a/[$1]/c".to_owned()));
-        assert_eq!(replace("x", "/a", "/b"), Ok("/a".to_owned()));
+        assert_eq!(replace("^/a(/|$)(.*)", "/a/b", "/$2"), Ok(b"/b".to_vec()));
+        assert_eq!(replace("b", "/a/b/c", "<$0>"), Ok(b"/a/<b>/c".to_vec()));
+        assert_eq!(replace("(x)?b", "/a/b/c", "[$1$2$$1]"), Ok(b"/a/[$1]/c".to_vec()));
+        assert_eq!(replace("x", "/a", "/b"), Ok(b"/a".to_vec()));
     }
 }

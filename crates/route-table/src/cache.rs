@@ -8,12 +8,14 @@ use crate::changes::Value;
 use crate::host_entry::HostEntry;
 use crate::layout::Place;
 use crate::path_rules::PathRules;
+use crate::pattern_order::PatternOrder;
 
 /// What was decoded of a blob.
 #[derive(Debug, Clone)]
 pub enum Decoded {
     Host(HostEntry),
     Rules(Arc<PathRules>),
+    PatternOrder(Arc<PatternOrder>),
     /// The default is left to the frame.
     DefaultInFrame,
     Backend(Arc<Backend>),
@@ -25,6 +27,7 @@ impl From<Value> for Decoded {
         match value {
             Value::Host(host) => Self::Host(host),
             Value::Rules(rules) => Self::Rules(Arc::new(rules)),
+            Value::PatternOrder(order) => Self::PatternOrder(Arc::new(order)),
             Value::DefaultInFrame => Self::DefaultInFrame,
             Value::Backend(backend) => Self::Backend(Arc::new(backend)),
             Value::Certificate(certificate) => Self::Certificate(Arc::new(certificate)),

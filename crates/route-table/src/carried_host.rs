@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use entry_model::{
     Action as ModelAction, Balancing, Certificate, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef,
-    PathMatch, PathRewrite, Policies, Policy, Rule as ModelRule, SortedMap, ValueMatch,
+    PathMatch, PathRewrite, Pattern, Policies, Policy, Rule as ModelRule, SortedMap, ValueMatch,
 };
+use pattern_engine::compile;
 
 use crate::backend::Backend;
 use crate::bytes::ByteWriter;
 use crate::certificate::{self, is_id};
 use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth};
-use crate::layout::MOST_RULES_BYTES;
+use crate::layout::{MOST_ORDER_BYTES, MOST_RULES_BYTES};
 use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, Target};
+use crate::pattern_order::PatternOrder;
 
 /// Which class of locations of the frame a rule needs; none if the frame has none for it.
 pub type Classify = fn(&ModelRule, &Policy) -> Option<Class>;
@@ -61,21 +63,21 @@ impl<'a> Obstacle<'a> {
 pub enum PathRef<'a> {
     Exact(&'a str),
     Prefix(&'a str),
+    Pattern(&'a str),
 }
 
 impl<'a> PathRef<'a> {
-    /// None for a pattern.
-    pub fn of(path: &'a PathMatch) -> Option<Self> {
+    pub fn of(path: &'a PathMatch) -> Self {
         match path {
-            PathMatch::Exact(path) => Some(Self::Exact(path)),
-            PathMatch::Prefix(path) => Some(Self::Prefix(path.trim_end_matches('/'))),
-            PathMatch::Regex(_) => None,
+            PathMatch::Exact(path) => Self::Exact(path),
+            PathMatch::Prefix(path) => Self::Prefix(path.trim_end_matches('/')),
+            PathMatch::Regex(pattern) => Self::Pattern(pattern.text()),
         }
     }
 
     pub fn text(self) -> &'a str {
         match self {
-            Self::Exact(text) | Self::Prefix(text) => text,
+            Self::Exact(text) | Self::Prefix(text) | Self::Pattern(text) => text,
         }
     }
 
@@ -83,15 +85,17 @@ impl<'a> PathRef<'a> {
         match self {
             Self::Exact(text) => Path::Exact(text.into()),
             Self::Prefix(text) => Path::Prefix(text.into()),
+            Self::Pattern(text) => Path::Pattern(text.into()),
         }
     }
 
-    /// Why it has no key.
+    /// Why it has no key. A pattern that is within the bounds has one.
     fn refused(self) -> Option<NotCarriedReason> {
         let text = self.text();
-        let is_root = matches!(self, Self::Prefix(""));
         let is_deep = matches!(self, Self::Prefix(_)) && depth(text) > MOST_PATH_DEPTH;
-        if !is_root && !text.starts_with('/') {
+        if matches!(self, Self::Prefix("") | Self::Pattern(_)) {
+            None
+        } else if !text.starts_with('/') {
             Some(NotCarriedReason::NoPath)
         } else if text.len() > MOST_PATH_BYTES || is_deep {
             Some(NotCarriedReason::LongPath)
@@ -101,13 +105,30 @@ impl<'a> PathRef<'a> {
     }
 }
 
-/// Whether a rule has conditions that are no plain texts.
-fn has_value_pattern(rule: &ModelRule) -> bool {
-    let is_pattern = |value: &ValueMatch| matches!(value, ValueMatch::Regex(_));
-    let matches = &rule.matches;
-    matches.headers.iter().any(|header| is_pattern(&header.value))
-        || matches.cookies.iter().any(|cookie| is_pattern(&cookie.value))
-        || matches.query.iter().any(|parameter| is_pattern(&parameter.value))
+/// All patterns of a rule.
+fn patterns(rule: &ModelRule) -> impl Iterator<Item = &Pattern> {
+    let Match { path, method: _, headers, cookies, query } = &rule.matches;
+    let of_path = match path {
+        PathMatch::Regex(pattern) => Some(pattern),
+        PathMatch::Exact(_) | PathMatch::Prefix(_) => None,
+    };
+    let headers = headers.iter().map(|header| &header.value);
+    let cookies = cookies.iter().map(|cookie| &cookie.value);
+    let values = headers.chain(cookies).chain(query.iter().map(|parameter| &parameter.value));
+    let of_values = values.filter_map(|value| match value {
+        ValueMatch::Regex(pattern) => Some(pattern),
+        ValueMatch::Exact(_) => None,
+    });
+    let of_rewrite = match rewrite_of(rule) {
+        Some(PathRewrite::Regex { pattern, .. }) => Some(pattern),
+        _ => None,
+    };
+    of_path.into_iter().chain(of_values).chain(of_rewrite)
+}
+
+/// Whether a rule is for a pattern of paths.
+pub fn is_of_pattern(rule: &ModelRule) -> bool {
+    matches!(rule.matches.path, PathMatch::Regex(_))
 }
 
 /// What becomes of the path of a rule's requests.
@@ -117,6 +138,11 @@ fn rewrite_of(rule: &ModelRule) -> Option<&PathRewrite> {
         ModelAction::Redirect(redirect) => Some(&redirect.path),
         ModelAction::Respond(_) | ModelAction::Answer(_) => None,
     }
+}
+
+/// Whether the order of these rules' patterns does not fit into a blob.
+fn is_order_long(rules: &[ModelRule]) -> bool {
+    PatternOrder::encode(rules).is_none_or(|order| order.len() > MOST_ORDER_BYTES)
 }
 
 /// More than all that is of fixed size in a rule, in a condition, and in a share with its backend's name.
@@ -134,7 +160,9 @@ fn most_bytes(rule: &ModelRule) -> usize {
         headers.chain(cookies).chain(parameters).map(|(name, value)| CONDITION_BYTES + name.len() + value.text().len());
     let rewrite = match rewrite_of(rule) {
         Some(PathRewrite::ReplacePrefix(text) | PathRewrite::ReplaceFull(text)) => text.len(),
-        _ => 0,
+        Some(PathRewrite::ReplaceTarget(target)) => target.to_string().len(),
+        Some(PathRewrite::Regex { pattern, template }) => pattern.text().len() + template.len(),
+        Some(PathRewrite::Keep | PathRewrite::StripPrefix) | None => 0,
     };
     let action = match &rule.action {
         ModelAction::Forward(forward) => SHARE_BYTES * forward.backends.len(),
@@ -152,10 +180,10 @@ pub type RulesByPath<'a> = BTreeMap<PathRef<'a>, Vec<&'a ModelRule>>;
 /// All of a host's rules that have a path of some of them.
 pub fn rules_of_paths<'a>(rules: &'a [ModelRule], some: impl Iterator<Item = &'a ModelRule>) -> RulesByPath<'a> {
     let path = |rule: &'a ModelRule| PathRef::of(&rule.matches.path);
-    let mut by_path: RulesByPath<'a> = some.filter_map(path).map(|path| (path, Vec::new())).collect();
+    let mut by_path: RulesByPath<'a> = some.map(|rule| (path(rule), Vec::new())).collect();
     if !by_path.is_empty() {
         for rule in rules {
-            if let Some(rules) = path(rule).and_then(|path| by_path.get_mut(&path)) {
+            if let Some(rules) = by_path.get_mut(&path(rule)) {
                 rules.push(rule);
             }
         }
@@ -166,13 +194,12 @@ pub fn rules_of_paths<'a>(rules: &'a [ModelRule], some: impl Iterator<Item = &'a
 impl<'a> RuleContext<'a> {
     /// The path by which the table finds a rule, or why it does not carry it.
     pub fn path_of(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
-        let path = PathRef::of(&rule.matches.path).ok_or(NotCarriedReason::PathPattern)?;
-        let refused = if has_value_pattern(rule) {
-            Some(NotCarriedReason::ValuePattern)
-        } else if matches!(rewrite_of(rule), Some(PathRewrite::Regex { .. })) {
-            Some(NotCarriedReason::RewritePattern)
-        } else if matches!(rewrite_of(rule), Some(PathRewrite::ReplaceTarget(_))) {
-            Some(NotCarriedReason::RewriteTarget)
+        let path = PathRef::of(&rule.matches.path);
+        // Whoever wrote it may have another engine, and readers take none that is not theirs.
+        let refused = if patterns(rule).any(|pattern| compile(pattern.text()).is_err()) {
+            Some(NotCarriedReason::BadPattern)
+        } else if matches!(rewrite_of(rule), Some(PathRewrite::ReplaceTarget(target)) if target.has_variables()) {
+            Some(NotCarriedReason::TargetVariables)
         } else if self.class(rule).is_none() {
             Some(NotCarriedReason::NoClass)
         } else {
@@ -201,7 +228,10 @@ impl<'a> RuleContext<'a> {
             |rules: &&Vec<&ModelRule>| rules.iter().map(|rule| most_bytes(rule)).sum::<usize>() > MOST_RULES_BYTES;
         let long = by_path.values().filter(is_long).flatten();
         let long = long.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongRules));
-        suspects.iter().filter_map(refused).chain(long).chain(self.long_certificate(host)).collect()
+        let of_order = || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(&host.rules));
+        let order = suspects.iter().any(is_of_pattern).then(of_order).flatten();
+        let order = order.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongPatternOrder));
+        suspects.iter().filter_map(refused).chain(long).chain(order).chain(self.long_certificate(host)).collect()
     }
 
     /// What is done with the requests of a rule.
@@ -227,7 +257,7 @@ impl<'a> RuleContext<'a> {
 
     fn rule(self, rule: &ModelRule) -> Rule {
         let (matches, policy) = (&rule.matches, &self.policies[rule.policy]);
-        let pair = |name: &str, value: &ValueMatch| (name.into(), value.text().into());
+        let pair = |name: &str, value: &ValueMatch| (name.into(), value.clone());
         Rule {
             listeners: rule.listeners,
             conditions: Conditions {
@@ -257,7 +287,7 @@ impl<'a> RuleContext<'a> {
     /// The bytes of the default: its path, then as the rules of a path.
     pub fn encode_default(self, path: PathRef<'_>, rule: &ModelRule) -> Vec<u8> {
         let mut writer = ByteWriter::default();
-        writer.bool(matches!(path, PathRef::Exact(_)));
+        writer.u8(path.to_path().kind());
         writer.text(path.text());
         writer.raw(&self.encode_rules(std::iter::once(rule)));
         writer.into_bytes().unwrap_or_default()
@@ -304,10 +334,14 @@ impl<'a> CarriedHost<'a> {
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
             ..HostFacts::default()
         };
-        for path in self.rules().iter().filter_map(|rule| PathRef::of(&rule.matches.path)) {
+        for path in self.rules().iter().map(|rule| PathRef::of(&rule.matches.path)) {
             match path {
                 PathRef::Exact(_) => facts.has_exact = true,
                 PathRef::Prefix(prefix) => facts.depths |= 1 << depth(prefix).min(MOST_PATH_DEPTH),
+                PathRef::Pattern(_) => {
+                    facts.has_patterns = true;
+                    continue;
+                }
             }
             facts.longest_path = facts.longest_path.max(u16::try_from(path.text().len()).unwrap_or(u16::MAX));
         }

@@ -12,6 +12,7 @@
 use std::collections::HashMap;
 use std::fmt;
 
+use pattern_engine::CompiledPatterns;
 use thiserror::Error;
 
 use crate::backend::Backend;
@@ -21,6 +22,7 @@ use crate::host_entry::HostEntry;
 use crate::key::{Key, Path};
 use crate::layout::{MOST_BLOB_BYTES, VERSION};
 use crate::path_rules::PathRules;
+use crate::pattern_order::PatternOrder;
 use crate::root::Revision;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWC");
@@ -60,6 +62,7 @@ impl fmt::Debug for Change {
 pub enum Value {
     Host(HostEntry),
     Rules(PathRules),
+    PatternOrder(PatternOrder),
     /// The default is left to the frame.
     DefaultInFrame,
     Backend(Backend),
@@ -68,12 +71,13 @@ pub enum Value {
 
 impl Value {
     /// The value of a key; none if it is not well-formed.
-    pub fn decode(key: Key, bytes: &[u8]) -> Option<Self> {
+    pub fn decode(key: Key, bytes: &[u8], patterns: &mut CompiledPatterns) -> Option<Self> {
         match key {
             Key::Host(_) => HostEntry::decode(bytes).map(Self::Host),
-            Key::Rules(_, path) => PathRules::decode(path, bytes).map(Self::Rules),
+            Key::Rules(_, path) => PathRules::decode(path, bytes, patterns).map(Self::Rules),
+            Key::PatternOrder(_) => PatternOrder::decode(bytes, patterns).map(Self::PatternOrder),
             Key::Default if bytes == DEFAULT_IN_FRAME => Some(Self::DefaultInFrame),
-            Key::Default => PathRules::decode_default(bytes).map(Self::Rules),
+            Key::Default => PathRules::decode_default(bytes, patterns).map(Self::Rules),
             Key::Backend(name) => Backend::decode(name, bytes).map(Self::Backend),
             Key::Certificate(_) => Certificate::decode(bytes).map(Self::Certificate),
         }
@@ -82,11 +86,10 @@ impl Value {
 
 impl PathRules {
     /// Decodes the default: its path, then as the others.
-    fn decode_default(bytes: &[u8]) -> Option<Self> {
+    fn decode_default(bytes: &[u8], patterns: &mut CompiledPatterns) -> Option<Self> {
         let mut reader = ByteReader(bytes);
-        let (is_exact, text) = (reader.bool()?, reader.text()?);
-        let path = if is_exact { Path::Exact(text.into()) } else { Path::Prefix(text.into()) };
-        Self::decode(path, reader.0)
+        let (kind, text) = (reader.u8()?, reader.text()?.as_bytes());
+        Self::decode(Path::new(text, kind)?, reader.0, patterns)
     }
 }
 
@@ -115,7 +118,7 @@ impl Change {
         Self { key: key.encode().into(), value: None }
     }
 
-    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+    fn decode(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) -> Option<Self> {
         let key_len = reader.u16()?;
         let key = reader.raw(usize::from(key_len))?;
         let known = Key::decode(key)?;
@@ -124,7 +127,7 @@ impl Change {
             reader.raw(len)
         })?;
         if let Some(value) = value {
-            Value::decode(known, value)?;
+            Value::decode(known, value, patterns)?;
             (2 + key.len() + value.len() <= MOST_BLOB_BYTES).then_some(())?;
         }
         Some(Self { key: key.into(), value: value.map(Box::from) })
@@ -234,9 +237,9 @@ impl Changes {
         // Of each record there is one form.
         (base.0 || base.1 == Revision::default()).then_some(())?;
         let revision = Revision(reader.u64()?);
-        let mut changes = Vec::new();
+        let (mut changes, mut patterns) = (Vec::new(), CompiledPatterns::default());
         while reader.end().is_none() {
-            changes.push(Change::decode(&mut reader)?);
+            changes.push(Change::decode(&mut reader, &mut patterns)?);
         }
         Some(Self { base: base.0.then_some(base.1), revision, changes })
     }
@@ -245,9 +248,10 @@ impl Changes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::PREFIX;
 
     fn changes() -> Changes {
-        let default = Change::put(&Key::Default, vec![0, 0, 0, 0, 0]);
+        let default = Change::put(&Key::Default, vec![PREFIX, 0, 0, 0, 0]);
         let changes = vec![default, Change::remove(&Key::Backend("http://10.0.0.1:80".into()))];
         Changes { base: Some(Revision(6)), revision: Revision(7), changes }
     }
@@ -296,8 +300,8 @@ mod tests {
             let changes = vec![Change::put(key, value.to_vec())];
             Changes::decode(&Changes { base: None, revision: Revision(1), changes }.encode())
         };
-        assert!(put(&Key::Default, &[0, 0, 0, 0, 0]).is_ok());
-        for value in [&b""[..], &[0, 0, 0, 1, 0], &[0, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0], &[3]] {
+        assert!(put(&Key::Default, &[PREFIX, 0, 0, 0, 0]).is_ok());
+        for value in [&b""[..], &[PREFIX, 0, 0, 1, 0], &[PREFIX, 0, 0, 0, 0, 0], &[2, 0, 0, 0, 0], &[3]] {
             assert_eq!(put(&Key::Default, value), Err(RecordError::Damaged), "{value:?}");
             assert_eq!(put(&Key::Backend("a".into()), value), Err(RecordError::Damaged), "{value:?}");
         }

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-/// Why a part of a table cannot be read. The request that led there is answered 503, the handshake fails; others are served.
+/// Why a part of a table cannot be read, or its rules not be tried. The request that led there is answered 503, the handshake fails; others
+/// are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Fault {
     /// A word of the trie is damaged.
@@ -23,6 +24,12 @@ pub enum Fault {
     /// A rule leads to a backend that is not in the table.
     #[error("a rule of the route table leads to a backend that is not in it")]
     NoBackend,
+    /// What tells in which order a host's patterns are tried leads to rules that are not in the table.
+    #[error("the patterns of a host of the route table lead to rules that are not in it")]
+    NoRules,
+    /// The patterns that had to be tried take too long together. The answer is 500.
+    #[error("the regular expressions of its host take too long for what the client has sent")]
+    LongMatch,
     /// A host names a certificate that is not in the table.
     #[error("a host of the route table names a certificate that is not in it")]
     NoCertificate,

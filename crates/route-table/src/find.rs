@@ -2,24 +2,27 @@
 //!
 //! ```text
 //! host ─► its names, from its own to that of all ─► facts: where it is, which paths it has at all
-//! path ─► the exact one ─► its prefixes, from the longest ─► the default
+//! path ─► patterns placed first ─► the exact one ─► prefixes and other patterns, from the longest ─► the default
 //! ```
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use entry_model::{ACME_CHALLENGE, PathRewrite, Redirect, Scheme};
+use entry_model::{ACME_CHALLENGE, PathRewrite, Pattern, Redirect, Scheme};
 
 use crate::backend::Backend;
 use crate::cache::Decoded;
 use crate::fault::Fault;
 use crate::host_entry::{HostEntry, HostFacts};
 use crate::key::{
-    ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, MOST_PATH_DEPTH, ONE_LABEL, PREFIX, Path, SUFFIX,
+    ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, MOST_PATH_DEPTH, ONE_LABEL, PATTERN,
+    PATTERN_ORDER, PREFIX, Path, SUFFIX,
 };
 use crate::key_hash::KeyHasher;
+use crate::match_work::MatchWork;
 use crate::path_rules::{Action, PathRules, Rule, Share, Target};
+use crate::pattern_order::{PatternOrder, PatternPlace, PatternRun};
 use crate::request::Request;
 use crate::root::{label_bit, labels};
 use crate::rule_names::RuleNames;
@@ -83,6 +86,11 @@ impl Route {
     /// The path that matched.
     pub fn path(&self) -> &Path {
         &self.rules.path
+    }
+
+    /// The pattern that matched, if the path is one.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        self.rules.pattern.as_ref()
     }
 
     /// The rule.
@@ -152,12 +160,17 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         if request.connection == Scheme::Https && self.is_misdirected(certificate, request)? {
             return Ok(Found::OtherCertificate);
         }
+        let mut work = MatchWork::default();
         if let Some(host) = &host
-            && let Some((rules, index)) = self.find_rule(host, request)?
+            && let Some((rules, index)) = self.find_rule(host, request, &mut work)?
         {
             return self.follow(rules, index, request);
         }
-        if facts.is_some_and(|facts| facts.is_closed) { Ok(Found::NotFound) } else { self.find_default(request) }
+        if facts.is_some_and(|facts| facts.is_closed) {
+            Ok(Found::NotFound)
+        } else {
+            self.find_default(request, &mut work)
+        }
     }
 
     /// Whether a request's connection was opened for a host that now has another certificate than that of the request. One that
@@ -223,33 +236,98 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         &mut self,
         host: &FoundHost<'_>,
         request: &Request<'_>,
+        work: &mut MatchWork,
     ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
         let path = request.path;
-        if path.first().is_some_and(|first| *first != b'/') {
+        let mut patterns = PatternTries { order: self.pattern_order(host)?, next: 0, work };
+        if let Some(found) = self.try_patterns(&mut patterns, |place| place.is_first, host, request)? {
+            return Ok(Some(found));
+        }
+        if path.first().is_none_or(|first| *first == b'/') {
+            // Hardly any host has prefixes of more depths.
+            let found = if host.facts.depths.count_ones() as usize <= FEW_DEPTHS {
+                self.find_rule_by(&PathHashes::<FEW_DEPTHS>::of(host, path), &mut patterns, host, request)?
+            } else {
+                self.find_rule_by(&PathHashes::<{ MOST_PATH_DEPTH + 1 }>::of(host, path), &mut patterns, host, request)?
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        self.try_patterns(&mut patterns, |_| true, host, request)
+    }
+
+    /// In which order the patterns of a host are tried, if it has any.
+    fn pattern_order(&mut self, host: &FoundHost<'_>) -> Result<Option<Arc<PatternOrder>>, Fault> {
+        if !host.facts.has_patterns {
             return Ok(None);
         }
-        // Hardly any host has prefixes of more depths.
-        if host.facts.depths.count_ones() as usize <= FEW_DEPTHS {
-            self.find_rule_by(&PathHashes::<FEW_DEPTHS>::of(host, path), host, request)
-        } else {
-            self.find_rule_by(&PathHashes::<{ MOST_PATH_DEPTH + 1 }>::of(host, path), host, request)
+        match self.get(host.hasher.finish_with(PATTERN_ORDER), &[host.name, &[host.kind], &[PATTERN_ORDER]])? {
+            Some(Decoded::PatternOrder(order)) => Ok(Some(Arc::clone(order))),
+            _ => Err(Fault::NoRules),
+        }
+    }
+
+    /// The first rule of the patterns that are next, as far as these are in a place that is wanted.
+    fn try_patterns(
+        &mut self,
+        patterns: &mut PatternTries<'_>,
+        is_wanted: impl Fn(PatternPlace) -> bool,
+        host: &FoundHost<'_>,
+        request: &Request<'_>,
+    ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
+        let Some(order) = &patterns.order else { return Ok(None) };
+        while let Some(run) = order.runs.get(patterns.next).filter(|run| is_wanted(run.place)) {
+            patterns.next += 1;
+            if patterns.work.is_match(&run.pattern, request.path)?
+                && let Some(found) = self.find_pattern_rule(run, host, request, patterns.work)?
+            {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The first rule of a run, whose pattern matches.
+    fn find_pattern_rule(
+        &mut self,
+        run: &PatternRun,
+        host: &FoundHost<'_>,
+        request: &Request<'_>,
+        work: &mut MatchWork,
+    ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
+        let text = run.pattern.text().as_bytes();
+        let mut hasher = host.hasher.clone();
+        hasher.write(text);
+        let some = usize::from(run.rules.0)..usize::from(run.rules.1);
+        match self.get(hasher.finish_with(PATTERN), &[host.name, &[host.kind], text, &[PATTERN]])? {
+            Some(Decoded::Rules(rules)) if some.end <= rules.rules.len() => {
+                Ok(rules.find_among(some, request, work)?.map(|index| (Arc::clone(rules), index)))
+            }
+            _ => Err(Fault::NoRules),
         }
     }
 
     fn find_rule_by<const MOST: usize>(
         &mut self,
         hashes: &PathHashes<MOST>,
+        patterns: &mut PatternTries<'_>,
         host: &FoundHost<'_>,
         request: &Request<'_>,
     ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
         let path = request.path;
         if let Some(hash) = hashes.exact
-            && let Some(found) = self.find_path_rule(host, hash, (path, EXACT_PATH), request)?
+            && let Some(found) = self.find_path_rule(host, hash, (path, EXACT_PATH), request, patterns.work)?
         {
             return Ok(Some(found));
         }
         for (hash, prefix) in hashes.prefixes(path) {
-            if let Some(found) = self.find_path_rule(host, hash, (prefix, PREFIX), request)? {
+            // That of all paths has a slash where objects write it.
+            let is_longer = |place: PatternPlace| usize::from(place.length) >= prefix.len().max(1);
+            if let Some(found) = self.try_patterns(patterns, is_longer, host, request)? {
+                return Ok(Some(found));
+            }
+            if let Some(found) = self.find_path_rule(host, hash, (prefix, PREFIX), request, patterns.work)? {
                 return Ok(Some(found));
             }
         }
@@ -262,20 +340,21 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         hash: u64,
         (path, kind): (&[u8], u8),
         request: &Request<'_>,
+        work: &mut MatchWork,
     ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
         match self.get(hash, &[host.name, &[host.kind], path, &[kind]])? {
-            Some(Decoded::Rules(rules)) => Ok(rules.find(request).map(|index| (Arc::clone(rules), index))),
+            Some(Decoded::Rules(rules)) => Ok(rules.find(request, work)?.map(|index| (Arc::clone(rules), index))),
             _ => Ok(None),
         }
     }
 
-    fn find_default(&mut self, request: &Request<'_>) -> Result<Found, Fault> {
+    fn find_default(&mut self, request: &Request<'_>, work: &mut MatchWork) -> Result<Found, Fault> {
         let rules = match self.get(self.hasher().finish_with(BACKEND), &[&[BACKEND]])? {
-            Some(Decoded::Rules(rules)) if rules.path.matches(request.path) => Arc::clone(rules),
+            Some(Decoded::Rules(rules)) if rules.match_path(request.path, work)? => Arc::clone(rules),
             Some(Decoded::DefaultInFrame) => return Ok(Found::Default),
             _ => return Ok(Found::NotFound),
         };
-        match rules.find(request) {
+        match rules.find(request, work)? {
             Some(index) => self.follow(rules, index, request),
             None => Ok(Found::NotFound),
         }
@@ -308,6 +387,13 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             _ => Err(Fault::NoBackend),
         }
     }
+}
+
+/// The patterns of a host, and which of their runs is tried next.
+struct PatternTries<'w> {
+    order: Option<Arc<PatternOrder>>,
+    next: usize,
+    work: &'w mut MatchWork,
 }
 
 /// A host in lower case, without final dots.

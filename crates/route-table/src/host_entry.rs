@@ -27,6 +27,8 @@ pub struct HostFacts {
     pub is_in_frame: bool,
     /// Whether it has rules for exact paths.
     pub has_exact: bool,
+    /// Whether it has rules for patterns.
+    pub has_patterns: bool,
     /// Which numbers of slashes its prefixes have, a bit each.
     pub depths: u64,
     /// Bytes of its longest path.
@@ -43,11 +45,19 @@ impl HostFacts {
 impl HostEntry {
     /// Its bytes; none if something is too long.
     pub fn encode(&self) -> Option<Vec<u8>> {
-        let HostFacts { listeners, is_everywhere, is_closed, is_in_frame, has_exact, depths, longest_path } =
-            self.facts;
+        let HostFacts {
+            listeners,
+            is_everywhere,
+            is_closed,
+            is_in_frame,
+            has_exact,
+            has_patterns,
+            depths,
+            longest_path,
+        } = self.facts;
         let mut writer = ByteWriter::default();
         writer.u64(listeners);
-        for flag in [is_everywhere, is_closed, is_in_frame, has_exact] {
+        for flag in [is_everywhere, is_closed, is_in_frame, has_exact, has_patterns] {
             writer.bool(flag);
         }
         writer.u64(depths);
@@ -61,11 +71,21 @@ impl HostEntry {
         let mut reader = ByteReader(bytes);
         let listeners = reader.u64()?;
         let (is_everywhere, is_closed) = (reader.bool()?, reader.bool()?);
-        let (is_in_frame, has_exact) = (reader.bool()?, reader.bool()?);
+        let is_in_frame = reader.bool()?;
+        let (has_exact, has_patterns) = (reader.bool()?, reader.bool()?);
         let (depths, longest_path) = (reader.u64()?, reader.u16()?);
         let certificate = reader.option(|reader| reader.text().map(Arc::from))?;
         reader.end()?;
-        let facts = HostFacts { listeners, is_everywhere, is_closed, is_in_frame, has_exact, depths, longest_path };
+        let facts = HostFacts {
+            listeners,
+            is_everywhere,
+            is_closed,
+            is_in_frame,
+            has_exact,
+            has_patterns,
+            depths,
+            longest_path,
+        };
         Some(Self { facts, certificate })
     }
 }

@@ -6,10 +6,15 @@
 use std::sync::Arc;
 
 use entry_model::HostName;
+use pattern_engine::MAX_PATTERN_BYTES;
 
 use crate::certificate::is_id;
 use crate::key_hash::KeyHasher;
 
+/// Ends the key of the order in which a host's patterns are tried.
+pub const PATTERN_ORDER: u8 = 0xf5;
+/// Ends the text of a pattern.
+pub const PATTERN: u8 = 0xf6;
 /// Ends the id of a certificate.
 pub const CERTIFICATE: u8 = 0xf7;
 pub const EXACT_HOST: u8 = 0xf8;
@@ -39,23 +44,15 @@ pub enum Path {
     Exact(Box<str>),
     /// This path and those below it. Without final slash: the prefix of all paths is empty.
     Prefix(Box<str>),
+    /// Those that the pattern of this text matches.
+    Pattern(Box<str>),
 }
 
 impl Path {
     /// Its text.
     pub fn text(&self) -> &str {
         match self {
-            Self::Exact(text) | Self::Prefix(text) => text,
-        }
-    }
-
-    /// Whether it matches a path.
-    pub fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(exact) => path == exact.as_bytes(),
-            Self::Prefix(prefix) => {
-                path.strip_prefix(prefix.as_bytes()).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
-            }
+            Self::Exact(text) | Self::Prefix(text) | Self::Pattern(text) => text,
         }
     }
 
@@ -64,28 +61,34 @@ impl Path {
         match self {
             Self::Exact(_) => EXACT_PATH,
             Self::Prefix(_) => PREFIX,
+            Self::Pattern(_) => PATTERN,
         }
     }
 
     /// The path of a text and the byte that says its kind; none if it can have no key.
-    fn new(text: &[u8], kind: u8) -> Option<Self> {
+    pub fn new(text: &[u8], kind: u8) -> Option<Self> {
         let text: Box<str> = std::str::from_utf8(text).ok()?.into();
         let path = match kind {
             EXACT_PATH => Self::Exact(text),
             PREFIX => Self::Prefix(text),
+            PATTERN => Self::Pattern(text),
             _ => return None,
         };
         path.has_key().then_some(path)
     }
 
-    /// Whether it can be in a table: it begins with a slash, and a prefix does not end with one.
+    /// Whether it can be in a table: it begins with a slash, and a prefix does not end with one. Of a pattern there is more to say,
+    /// which whoever compiles it does.
     fn has_key(&self) -> bool {
-        let text = self.text();
-        let is_path = match self {
-            Self::Exact(_) => text.starts_with('/'),
-            Self::Prefix(_) => text.is_empty() || text.starts_with('/') && !text.ends_with('/'),
-        };
-        is_path && text.len() <= MOST_PATH_BYTES && (self.kind() == EXACT_PATH || depth(text) <= MOST_PATH_DEPTH)
+        match self {
+            Self::Exact(text) => text.starts_with('/') && text.len() <= MOST_PATH_BYTES,
+            Self::Prefix(text) => {
+                (text.is_empty() || text.starts_with('/') && !text.ends_with('/'))
+                    && text.len() <= MOST_PATH_BYTES
+                    && depth(text) <= MOST_PATH_DEPTH
+            }
+            Self::Pattern(text) => text.len() <= MAX_PATTERN_BYTES,
+        }
     }
 }
 
@@ -101,6 +104,8 @@ pub enum Key {
     Host(HostName),
     /// The rules of a path of a host.
     Rules(HostName, Path),
+    /// In which order the patterns of a host are tried.
+    PatternOrder(HostName),
     /// The rule for what no other matches.
     Default,
     /// A backend, by its name.
@@ -129,6 +134,7 @@ impl Key {
         match self {
             Self::Host(host) => with_host(host, b"", HOST),
             Self::Rules(host, path) => with_host(host, path.text().as_bytes(), path.kind()),
+            Self::PatternOrder(host) => with_host(host, b"", PATTERN_ORDER),
             Self::Default => vec![BACKEND],
             Self::Backend(name) => [name.as_bytes(), &[BACKEND]].concat(),
             Self::Certificate(id) => [id.as_bytes(), &[CERTIFICATE]].concat(),
@@ -153,6 +159,7 @@ impl Key {
         let path = &rest[at + 1..];
         match *end {
             HOST => path.is_empty().then_some(Self::Host(host)),
+            PATTERN_ORDER => path.is_empty().then_some(Self::PatternOrder(host)),
             kind => Some(Self::Rules(host, Path::new(path, kind)?)),
         }
     }
@@ -193,10 +200,17 @@ mod tests {
             HostName::Suffix("example".to_owned()),
             HostName::Any,
         ];
-        let paths =
-            [Path::Exact("/".into()), Path::Exact("/a/".into()), Path::Prefix("".into()), Path::Prefix("/a".into())];
+        let paths = [
+            Path::Exact("/".into()),
+            Path::Exact("/a/".into()),
+            Path::Prefix("".into()),
+            Path::Prefix("/a".into()),
+            Path::Pattern("".into()),
+            Path::Pattern("(?i)^/a".into()),
+        ];
         let rules = hosts.iter().flat_map(|host| paths.iter().map(|path| Key::Rules(host.clone(), path.clone())));
-        let keys: Vec<_> = hosts.iter().cloned().map(Key::Host).chain(rules).collect();
+        let orders = hosts.iter().cloned().map(Key::PatternOrder);
+        let keys: Vec<_> = hosts.iter().cloned().map(Key::Host).chain(rules).chain(orders).collect();
         let others = [Key::Default, Key::Backend("http://10.0.0.1:80".into()), Key::Certificate("0123abcd".into())];
         for key in keys.into_iter().chain(others) {
             assert_eq!(Key::decode(&key.encode()), Some(key));
@@ -216,12 +230,23 @@ mod tests {
             path(Path::Prefix("/a/".into())),
             path(Path::Prefix(deep.into())),
             path(Path::Exact("/".repeat(MOST_PATH_BYTES + 1).into())),
+            path(Path::Pattern("a".repeat(MAX_PATTERN_BYTES + 1).into())),
             Key::Certificate("".into()),
             Key::Certificate("a".repeat(MOST_ID_BYTES + 1).into()),
         ] {
             assert_eq!(Key::decode(&key.encode()), None, "{key:?}");
         }
-        for bytes in [&b""[..], b"a", b"\xf8", b"a\xfb\xfe", b"a\xf8/\xfe", b"\xfb/\xfc\xfc", b"\xc0\xff", b"\xfd"] {
+        for bytes in [
+            &b""[..],
+            b"a",
+            b"\xf8",
+            b"a\xfb\xfe",
+            b"a\xf8/\xfe",
+            b"a\xf8/\xf5",
+            b"\xfb/\xfc\xfc",
+            b"\xc0\xff",
+            b"\xfd",
+        ] {
             assert_eq!(Key::decode(bytes), None, "{bytes:?}");
         }
     }

@@ -29,18 +29,12 @@ impl fmt::Display for NotCarried {
 /// Why a rule is not carried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum NotCarriedReason {
-    /// No engine for patterns is in the reader.
-    #[error("the route table has no regular expressions for paths, so its host is left to nginx.conf")]
-    PathPattern,
-    /// As [`NotCarriedReason::PathPattern`].
-    #[error("the route table has no regular expressions for headers and parameters, so its host is left to nginx.conf")]
-    ValuePattern,
-    /// As [`NotCarriedReason::PathPattern`].
-    #[error("the route table has no regular expressions for rewriting, so its host is left to nginx.conf")]
-    RewritePattern,
-    /// No query is replaced by the reader.
-    #[error("the route table does not replace queries, so its host is left to nginx.conf")]
-    RewriteTarget,
+    /// A pattern that is out of the bounds of the reader's engine.
+    #[error("it has a regular expression that is out of bounds, so its host is left to nginx.conf")]
+    BadPattern,
+    /// The reader puts nothing of a request into a target.
+    #[error("the URL of its redirect has parts of the request, so its host is left to nginx.conf")]
+    TargetVariables,
     /// Whoever planned the table has no class for it.
     #[error("no class of locations does what it asks for, so its host is left to nginx.conf")]
     NoClass,
@@ -53,6 +47,9 @@ pub enum NotCarriedReason {
     /// The rules of its path do not fit into a blob.
     #[error("the rules of its path are longer than the route table takes, so its host is left to nginx.conf")]
     LongRules,
+    /// The order of its host's patterns does not fit into a blob.
+    #[error("its host has more regular expressions than the route table takes, so the host is left to nginx.conf")]
+    LongPatternOrder,
     /// The host's certificate does not fit into a blob.
     #[error("the certificate of its host is longer than the route table takes, so the host is left to nginx.conf")]
     LongCertificate,

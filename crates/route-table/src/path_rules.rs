@@ -1,12 +1,16 @@
 //! The rules of a path of a host, tried in their order.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
-use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Redirect, Scheme};
+use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Pattern, Redirect, Scheme, UrlText, ValueMatch};
+use pattern_engine::CompiledPatterns;
 
 use crate::bytes::{ByteReader, ByteWriter};
+use crate::fault::Fault;
 use crate::key::Path;
+use crate::match_work::MatchWork;
 use crate::request::Request;
 use crate::rule_names::RuleNames;
 
@@ -15,6 +19,8 @@ use crate::rule_names::RuleNames;
 pub struct PathRules {
     /// The path.
     pub path: Path,
+    /// The pattern, if the path is one.
+    pub pattern: Option<Pattern>,
     /// Tried in this order.
     pub rules: Box<[Rule]>,
     /// What each is called.
@@ -65,11 +71,11 @@ pub struct Conditions {
     /// Which method; any without one.
     pub method: Option<Box<str>>,
     /// Which headers, by their names in lower case, with which values.
-    pub headers: Box<[(Box<str>, Box<str>)]>,
+    pub headers: Box<[(Box<str>, ValueMatch)]>,
     /// Which cookies, with which values.
-    pub cookies: Box<[(Box<str>, Box<str>)]>,
+    pub cookies: Box<[(Box<str>, ValueMatch)]>,
     /// Which parameters of the query, as they are sent.
-    pub query: Box<[(Box<str>, Box<str>)]>,
+    pub query: Box<[(Box<str>, ValueMatch)]>,
 }
 
 /// What is done with a request.
@@ -108,28 +114,81 @@ pub enum Target {
 
 impl PathRules {
     /// What was written; none if it is not well-formed.
-    pub fn decode(path: Path, bytes: &[u8]) -> Option<Self> {
+    pub fn decode(path: Path, bytes: &[u8], patterns: &mut CompiledPatterns) -> Option<Self> {
         let mut reader = ByteReader(bytes);
-        let rules = reader.list(Rule::decode)?;
+        let pattern = match &path {
+            Path::Pattern(text) => Some(patterns.get(text).ok()?),
+            Path::Exact(_) | Path::Prefix(_) => None,
+        };
+        let rules = reader.list(|reader| Rule::decode(reader, patterns))?;
         reader.end()?;
         let names = rules.iter().map(|rule| RuleNames::new(rule.class.0, &rule.origin)).collect();
-        Some(Self { path, rules, names })
+        Some(Self { path, pattern, rules, names })
     }
 
-    /// The rule that a request with its path gets, which came over TLS or not; none if it gets none of these.
-    pub fn find(&self, request: &Request<'_>) -> Option<usize> {
-        self.rules.iter().position(|rule| rule.listeners.contains(request.listener) && rule.conditions.are_met(request))
+    /// Whether they are for a path.
+    pub(crate) fn match_path(&self, path: &[u8], work: &mut MatchWork) -> Result<bool, Fault> {
+        match (&self.path, &self.pattern) {
+            (_, Some(pattern)) => work.is_match(pattern, path),
+            (Path::Exact(text) | Path::Pattern(text), None) => Ok(path == text.as_bytes()),
+            (Path::Prefix(prefix), None) => {
+                let rest = path.strip_prefix(prefix.as_bytes());
+                Ok(rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/")))
+            }
+        }
+    }
+
+    /// The rule that a request with their path gets, which came over TLS or not; none if it gets none of these.
+    pub(crate) fn find(&self, request: &Request<'_>, work: &mut MatchWork) -> Result<Option<usize>, Fault> {
+        self.find_among(0..self.rules.len(), request, work)
+    }
+
+    /// The same, of some of them.
+    pub(crate) fn find_among(
+        &self,
+        some: Range<usize>,
+        request: &Request<'_>,
+        work: &mut MatchWork,
+    ) -> Result<Option<usize>, Fault> {
+        for index in some {
+            if let Some(rule) = self.rules.get(index)
+                && rule.listeners.contains(request.listener)
+                && rule.conditions.are_met(request, work)?
+            {
+                return Ok(Some(index));
+            }
+        }
+        Ok(None)
     }
 }
 
 impl Conditions {
     /// Whether a request meets them.
-    fn are_met(&self, request: &Request<'_>) -> bool {
-        let has = |found: Option<Cow<'_, [u8]>>, value: &str| found.is_some_and(|found| *found == *value.as_bytes());
-        self.method.as_deref().is_none_or(|method| method.as_bytes() == request.method)
-            && self.headers.iter().all(|(name, value)| has(request.headers.get(name), value))
-            && self.cookies.iter().all(|(name, value)| has(request.headers.cookie(name).map(Cow::Borrowed), value))
-            && self.query.iter().all(|(name, value)| has(request.parameter(name).map(Cow::Borrowed), value))
+    fn are_met(&self, request: &Request<'_>, work: &mut MatchWork) -> Result<bool, Fault> {
+        if self.method.as_deref().is_some_and(|method| method.as_bytes() != request.method) {
+            return Ok(false);
+        }
+        let mut has = |found: Option<Cow<'_, [u8]>>, wanted: &ValueMatch| match (found, wanted) {
+            (None, _) => Ok(false),
+            (Some(found), ValueMatch::Exact(wanted)) => Ok(*found == *wanted.as_bytes()),
+            (Some(found), ValueMatch::Regex(pattern)) => work.is_match(pattern, &found),
+        };
+        for (name, wanted) in &self.headers {
+            if !has(request.headers.get(name), wanted)? {
+                return Ok(false);
+            }
+        }
+        for (name, wanted) in &self.cookies {
+            if !has(request.headers.cookie(name).map(Cow::Borrowed), wanted)? {
+                return Ok(false);
+            }
+        }
+        for (name, wanted) in &self.query {
+            if !has(request.parameter(name).map(Cow::Borrowed), wanted)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn encode(&self, writer: &mut ByteWriter) {
@@ -139,15 +198,24 @@ impl Conditions {
             writer.len16(pairs.len());
             for (name, value) in pairs {
                 writer.text(name);
-                writer.text(value);
+                writer.bool(matches!(value, ValueMatch::Regex(_)));
+                writer.text(value.text());
             }
         }
     }
 
-    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
-        let pair = |reader: &mut ByteReader<'_>| Some((reader.text()?.into(), reader.text()?.into()));
+    fn decode(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) -> Option<Self> {
+        let mut pair = |reader: &mut ByteReader<'_>| {
+            let (name, is_pattern, text) = (reader.text()?.into(), reader.bool()?, reader.text()?);
+            let value = if is_pattern {
+                ValueMatch::Regex(patterns.get(text).ok()?)
+            } else {
+                ValueMatch::Exact(text.to_owned())
+            };
+            Some((name, value))
+        };
         let method = reader.option(|reader| reader.text().map(Box::from))?;
-        let (headers, cookies) = (reader.list(pair)?, reader.list(pair)?);
+        let (headers, cookies) = (reader.list(&mut pair)?, reader.list(&mut pair)?);
         Some(Self { method, headers, cookies, query: reader.list(pair)? })
     }
 }
@@ -167,12 +235,12 @@ impl Rule {
         writer.text(&origin.key.name);
     }
 
-    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+    fn decode(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) -> Option<Self> {
         Some(Self {
             listeners: ListenerSet::from_bits(reader.u64()?),
             class: Class(reader.u128()?),
-            conditions: Conditions::decode(reader)?,
-            action: Action::decode(reader)?,
+            conditions: Conditions::decode(reader, patterns)?,
+            action: Action::decode(reader, patterns)?,
             redirect_to_https: reader.bool()?,
             endpoint_choice: EndpointChoice::decode(reader.u8()?)?,
             origin: ObjectRef::new(
@@ -224,15 +292,17 @@ impl Action {
         }
     }
 
-    fn decode(reader: &mut ByteReader<'_>) -> Option<Self> {
+    fn decode(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) -> Option<Self> {
         match reader.u8()? {
-            1 => Some(Self::Forward { shares: reader.list(Share::decode)?, rewrite: decode_rewrite(reader)? }),
+            1 => {
+                Some(Self::Forward { shares: reader.list(Share::decode)?, rewrite: decode_rewrite(reader, patterns)? })
+            }
             2 => Some(Self::Redirect(Redirect {
                 status: reader.u16()?,
                 scheme: reader.option(ByteReader::bool)?.map(|https| if https { Scheme::Https } else { Scheme::Http }),
                 host: reader.option(|reader| reader.text().map(str::to_owned))?,
                 port: reader.option(ByteReader::u16)?,
-                path: decode_rewrite(reader)?,
+                path: decode_rewrite(reader, patterns)?,
             })),
             3 => reader.u16().map(Self::Respond),
             _ => None,
@@ -278,10 +348,9 @@ impl Share {
     }
 }
 
-/// Writes what becomes of a path. The planner has taken out what has a pattern, or replaces a query.
 fn encode_rewrite(writer: &mut ByteWriter, rewrite: &PathRewrite) {
     match rewrite {
-        PathRewrite::Keep | PathRewrite::Regex { .. } | PathRewrite::ReplaceTarget(_) => writer.u8(1),
+        PathRewrite::Keep => writer.u8(1),
         PathRewrite::StripPrefix => writer.u8(2),
         PathRewrite::ReplacePrefix(replacement) => {
             writer.u8(3);
@@ -291,15 +360,30 @@ fn encode_rewrite(writer: &mut ByteWriter, rewrite: &PathRewrite) {
             writer.u8(4);
             writer.text(replacement);
         }
+        PathRewrite::ReplaceTarget(target) => {
+            // Without variables: the planner has taken out what has any.
+            writer.u8(5);
+            writer.text(&target.to_string());
+        }
+        PathRewrite::Regex { pattern, template } => {
+            writer.u8(6);
+            writer.text(pattern.text());
+            writer.text(template);
+        }
     }
 }
 
-fn decode_rewrite(reader: &mut ByteReader<'_>) -> Option<PathRewrite> {
+fn decode_rewrite(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) -> Option<PathRewrite> {
     match reader.u8()? {
         1 => Some(PathRewrite::Keep),
         2 => Some(PathRewrite::StripPrefix),
         3 => Some(PathRewrite::ReplacePrefix(reader.text()?.to_owned())),
         4 => Some(PathRewrite::ReplaceFull(reader.text()?.to_owned())),
+        5 => Some(PathRewrite::ReplaceTarget(UrlText::from_text(reader.text()?))),
+        6 => Some(PathRewrite::Regex {
+            pattern: patterns.get(reader.text()?).ok()?,
+            template: reader.text()?.to_owned(),
+        }),
         _ => None,
     }
 }

@@ -12,11 +12,12 @@ use entry_model::{
 };
 
 use crate::backend::Backend;
-use crate::carried_host::{CarriedHost, Classify, Obstacle, RuleContext, rules_of_paths};
+use crate::carried_host::{CarriedHost, Classify, Obstacle, RuleContext, is_of_pattern, rules_of_paths};
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
 use crate::not_carried::{NotCarried, NotCarriedReason};
+use crate::pattern_order::PatternOrder;
 use crate::root::Revision;
 
 /// Makes changes of routes, and remembers those that it was given last.
@@ -39,7 +40,19 @@ pub struct Planner {
 fn is_same(rule: &ModelRule, policies: &Policies, other: &ModelRule, others: &Policies) -> bool {
     let ModelRule { listeners, matches, action, policy, origin } = rule;
     (listeners, matches, action, origin) == (&other.listeners, &other.matches, &other.action, &other.origin)
+        && is_tried_alike(rule, other)
         && policies[*policy] == others[other.policy]
+}
+
+/// Whether rules of the same path are tried at the same place: patterns of the same text need not be.
+fn is_tried_alike(rule: &ModelRule, other: &ModelRule) -> bool {
+    rule.matches.path.precedence(&other.matches.path).is_eq()
+}
+
+/// Whether hosts with the same policies are the same.
+fn is_same_host(host: &Arc<Host>, other: &Arc<Host>) -> bool {
+    let are_tried_alike = || host.rules.iter().zip(&other.rules).all(|(rule, other)| is_tried_alike(rule, other));
+    Arc::ptr_eq(host, other) || host == other && are_tried_alike()
 }
 
 /// The rules that differ, of old and new ones: what lies between those that are the same at the beginning and at the end.
@@ -131,6 +144,24 @@ impl Plan<'_> {
         }
     }
 
+    /// In which order the patterns of a host are tried, if one of those differs that went and came.
+    fn put_pattern_order(
+        &mut self,
+        name: &HostName,
+        (old, went): (Option<CarriedHost<'_>>, &[ModelRule]),
+        (new, came): (Option<CarriedHost<'_>>, &[ModelRule]),
+    ) {
+        if !went.iter().chain(came).any(is_of_pattern) {
+            return;
+        }
+        let key = Key::PatternOrder(name.clone());
+        match [old, new].map(|host| PatternOrder::encode(host?.rules())) {
+            [old, Some(new)] if old.as_ref() != Some(&new) => self.put(&key, new),
+            [Some(_), None] => self.remove(&key),
+            _ => {}
+        }
+    }
+
     fn count(&mut self, rule: &ModelRule, by: i64) {
         for backend in backends(rule) {
             let change = self.backends.entry(Backend::name_of(backend)).or_default();
@@ -166,7 +197,7 @@ impl Planner {
         });
         let mut plan = Plan { routes, changes: Vec::new(), backends: BTreeMap::new(), certificates: BTreeMap::new() };
         let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
-            routes.hosts.changed_keys(&before.hosts, |host, other| Arc::ptr_eq(host, other) || host == other)
+            routes.hosts.changed_keys(&before.hosts, is_same_host)
         } else {
             let all: BTreeSet<_> = routes.hosts.keys().chain(before.hosts.keys()).collect();
             all.into_iter().collect()
@@ -246,6 +277,7 @@ impl Planner {
             by_path = rules_of_paths(&[], old_rules.iter());
         }
         plan.put_host(name, (old_host, went), (new_host, came));
+        plan.put_pattern_order(name, (old_host, went), (new_host, came));
         for (rules, by) in [(went, -1), (came, 1)] {
             for rule in rules {
                 plan.count(rule, by);

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use pattern_engine::CompiledPatterns;
 use thiserror::Error;
 
 use crate::blob::{self, BlobKind};
@@ -42,6 +43,8 @@ pub struct Table<M> {
     cache: Cache,
     /// Whether there are more slots when there are more keys.
     grows: bool,
+    /// What a change decodes anew has mostly the patterns that were there before.
+    patterns: CompiledPatterns,
     buffer: Vec<u8>,
 }
 
@@ -132,9 +135,17 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             keys: 0,
             patterns: crate::root::Patterns::default(),
         };
-        let (cache, buffer) = (Cache::new(entries), Vec::new());
-        let mut table =
-            Self { memory, hash_key, root_word: u64::MAX, root, bad_root_word: None, cache, grows: false, buffer };
+        let mut table = Self {
+            memory,
+            hash_key,
+            root_word: u64::MAX,
+            root,
+            bad_root_word: None,
+            cache: Cache::new(entries),
+            grows: false,
+            patterns: CompiledPatterns::default(),
+            buffer: Vec::new(),
+        };
         table.refresh().map_err(|_| OpenError::Damaged)?;
         Ok(table)
     }
@@ -275,7 +286,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let bad = Fault::BadBlob { at: place.first_word() };
         let head = blob::read(self.memory.as_ref(), place, BlobKind::Entry, &mut self.buffer)?;
         let (key, value) = Change::split_blob(&self.buffer).ok_or(bad)?;
-        let value = Key::decode(key).and_then(|key| Value::decode(key, value)).ok_or(bad)?;
+        let value = Key::decode(key).and_then(|key| Value::decode(key, value, &mut self.patterns)).ok_or(bad)?;
         Ok(Entry { place, head, key: key.into(), decoded: value.into() })
     }
 
@@ -346,6 +357,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
                 contents.paths += 1;
                 contents.rules += rules.rules.len();
             }
+            Decoded::PatternOrder(_) => {}
             Decoded::DefaultInFrame => contents.paths += 1,
             Decoded::Backend(_) => contents.backends += 1,
             Decoded::Certificate(_) => contents.certificates += 1,

@@ -33,7 +33,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("rbd-format", &[]),
     ("rbd-model", &["ceph-error", "rbd-format"]),
     ("rbd-server", &["ceph", "exposition", "rbd", "rbd-api", "rbd-format", "rbd-model"]),
-    ("route-table", &["entry-model"]),
+    ("route-table", &["entry-model", "pattern-engine"]),
     ("table-memory", &[]),
     ("testbed", &[]),
     ("texts", &[]),
@@ -62,7 +62,7 @@ const PURE: &[(&str, &[&str])] = &[
     ),
     ("exposition", &[]),
     ("nginx-conf", &["ipnet", "minijinja", "sha2", "thiserror"]),
-    ("pattern-engine", &["regex", "regex-syntax", "thiserror"]),
+    ("pattern-engine", &["regex-automata", "regex-syntax", "thiserror"]),
     // `http` and `axum-core` are types here: a body is handed on, not sent.
     (
         "rbd-api",

@@ -10,22 +10,22 @@ use entry_model::{
 
 /// The engine of the crate `regex`, which takes time that is linear in the text.
 #[derive(Debug)]
-struct Engine(regex::Regex);
+struct Engine(regex::bytes::Regex);
 
 impl PatternEngine for Engine {
-    fn is_match(&self, text: &str) -> bool {
+    fn is_match(&self, text: &[u8]) -> bool {
         self.0.is_match(text)
     }
 
-    fn replace(&self, text: &str, template: &str) -> String {
+    fn replace(&self, text: &[u8], template: &str) -> Vec<u8> {
         // Its names of groups may have letters, so that `$1x` would be one.
         let template = regex::Regex::new(r"\$(\d+)").expect("a pattern").replace_all(template, "$${$1}");
-        self.0.replace(text, &*template).into_owned()
+        self.0.replace(text, template.as_bytes()).into_owned()
     }
 }
 
 pub fn pattern(text: &str) -> Pattern {
-    Pattern::new(text, Arc::new(Engine(regex::Regex::new(text).expect("a pattern"))))
+    Pattern::new(text, Arc::new(Engine(regex::bytes::Regex::new(text).expect("a pattern"))))
 }
 
 pub fn object(name: &str) -> ObjectRef {

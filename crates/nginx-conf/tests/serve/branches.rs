@@ -12,6 +12,7 @@ use proptest::sample::select;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use super::layout::{KNOWS_EMPTY_HEADERS, TRIES_PATTERNS_AGAIN};
 use super::support::{Echo as _, Nginx, backend, binaries, exact, forward, policies, prefix, routes, rule};
 
 /// How many requests are sent to see how they are shared out.
@@ -341,7 +342,7 @@ fn pattern_is_matched_anywhere_in_the_value_of_a_header() {
             ("/v", "xbetax", "a"),
             ("/v", "BETA", "b"),
             ("/any", "x", "a"),
-            ("/any", "", "b"),
+            ("/any", "", if KNOWS_EMPTY_HEADERS { "a" } else { "b" }),
         ] {
             let answer = nginx.get("any", path, &format!("X-V: {value}\r\n"));
             assert_eq!(answer.header("Backend"), name, "{path} {value} with {}\n{}", binary.version, nginx.config());
@@ -349,6 +350,7 @@ fn pattern_is_matched_anywhere_in_the_value_of_a_header() {
         assert_eq!(nginx.get("any", "/any", "").header("Backend"), "b");
         // One with which an engine that goes back tries very many ways: it gives up after milliseconds.
         let value = "f".to_owned() + &"abcde".repeat(1400);
-        assert_eq!(nginx.get("any", "/long", &format!("X-V: {value}\r\n")).status, 500);
+        let status = nginx.get("any", "/long", &format!("X-V: {value}\r\n")).status;
+        assert_eq!(status, if TRIES_PATTERNS_AGAIN { 500 } else { 200 });
     }
 }

@@ -27,6 +27,12 @@ pub const ESCAPES_ANY_TARGET: bool = false;
 /// Whether Debian's nginx, too, finds each of several cookies of an answer.
 pub const FINDS_EACH_COOKIE: bool = false;
 
+/// Whether a header that was sent empty is one that was sent.
+pub const KNOWS_EMPTY_HEADERS: bool = false;
+
+/// Whether patterns are run by an engine that goes back and tries again, and gives up when that takes too long.
+pub const TRIES_PATTERNS_AGAIN: bool = true;
+
 /// Whether an endpoint may be in several subsets.
 pub const SUBSETS_OVERLAP: bool = false;
 

@@ -1,29 +1,11 @@
 //! Locations of nginx's configuration, in which requests go on: which one, with which variables, and that nobody else gets there.
 
-use std::sync::Arc;
-
-use entry_model::{
-    Action, Forward, Key, Kind, ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Redirect, Rule,
-};
+use entry_model::{Action, Forward, Key, Kind, ObjectRef, PathRewrite, Redirect, Rule};
 use testbed::http::{self, Answer};
 
 use super::support::{
     Echo as _, Nginx, Publisher, backend, exact, forward, limited, prefix, redirected, routes, routes_of_any, rule, to,
 };
-
-/// A pattern, which no table carries.
-#[derive(Debug)]
-struct Never;
-
-impl PatternEngine for Never {
-    fn is_match(&self, _: &str) -> bool {
-        false
-    }
-
-    fn replace(&self, text: &str, _: &str) -> String {
-        text.to_owned()
-    }
-}
 
 fn named(rule: Rule, kind: Kind, name: &str) -> Rule {
     let key = Key { namespace: "shop".to_owned(), name: name.to_owned() };
@@ -117,9 +99,9 @@ fn variables_say_the_object_the_path_and_what_was_taken_off() {
 #[test]
 fn a_host_that_the_table_does_not_carry_is_left_to_the_locations_of_its_server() {
     let (one, mut publisher) = (backend("one"), Publisher::new());
-    let pattern = PathMatch::Regex(Pattern::new("^/never$", Arc::new(Never)));
+    let deep = prefix(&"/a".repeat(100));
     publisher.publish(&routes([
-        ("left.example".to_owned(), vec![forward(pattern, one), forward(prefix("/"), one)]),
+        ("left.example".to_owned(), vec![forward(deep, one), forward(prefix("/"), one)]),
         ("carried.example".to_owned(), vec![forward(prefix("/"), one)]),
     ]));
     let nginx = Nginx::start(&publisher, 1);

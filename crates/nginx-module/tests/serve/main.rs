@@ -20,6 +20,7 @@ mod passwords;
 #[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
 mod path_cases;
 mod paths;
+mod patterns;
 mod protocols;
 mod routing;
 mod sessions;

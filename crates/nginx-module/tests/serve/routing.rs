@@ -9,10 +9,12 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 
+use super::patterns::{pattern, regex};
 use super::support::{Nginx, Publisher, backend, exact, forward, prefix, redirected, routes, rule};
 
 const HOSTS: &[&str] = &["a.example", "b.example", "*.example", "*.b.example", "**.example", "**.b.example", "*"];
 const PATHS: &[&str] = &["/", "/a", "/a/b", "/a/b/c", "/b", "/long/path/with/many/parts"];
+const PATTERNS: &[&str] = &["^/a", "(?i)^/A/b$", "/b", "^/[^/]+/b(/|$)"];
 
 /// What is asked for: hosts, and paths.
 const ASKED_HOSTS: &[&str] =
@@ -22,8 +24,11 @@ const ASKED_PATHS: &[&str] =
 
 /// Rules that forward, redirect and answer, some with conditions.
 fn any_rule(backends: Vec<SocketAddr>) -> impl Strategy<Value = Rule> {
-    let path = (0..PATHS.len(), any::<bool>());
-    let path = path.prop_map(|(at, is_exact)| if is_exact { exact(PATHS[at]) } else { prefix(PATHS[at]) });
+    let path = prop_oneof![
+        2 => proptest::sample::select(PATHS).prop_map(exact),
+        2 => proptest::sample::select(PATHS).prop_map(prefix),
+        1 => proptest::sample::select(PATTERNS).prop_map(regex),
+    ];
     let redirect = |(status, host)| Redirect { status, scheme: None, host, port: None, path: PathRewrite::Keep };
     let hosts = proptest::option::of(Just("elsewhere.example".to_owned()));
     let redirects = (prop_oneof![Just(301_u16), Just(308)], hosts).prop_map(redirect).prop_map(Action::Redirect);
@@ -36,11 +41,14 @@ fn any_rule(backends: Vec<SocketAddr>) -> impl Strategy<Value = Rule> {
     let others = (0..PATHS.len(), prop_oneof![redirects, statuses]);
     let others = others.prop_map(|(at, action)| rule(prefix(PATHS[at]), action));
     let method = proptest::option::weighted(0.2, prop_oneof![Just("GET".to_owned()), Just("PUT".to_owned())]);
-    let header = proptest::option::weighted(0.2, prop_oneof![Just("1"), Just("1, 2")]);
+    let header = prop_oneof![
+        2 => proptest::sample::select(&["1", "1, 2"][..]).prop_map(|value| ValueMatch::Exact(value.to_owned())),
+        1 => Just(ValueMatch::Regex(pattern("2$"))),
+    ];
+    let header = proptest::option::weighted(0.2, header);
     (prop_oneof![4 => forwards, 1 => others], method, header).prop_map(|(mut rule, method, header)| {
         rule.matches.method = method;
-        let header =
-            header.map(|value| HeaderMatch { name: "x-one".to_owned(), value: ValueMatch::Exact(value.to_owned()) });
+        let header = header.map(|value| HeaderMatch { name: "x-one".to_owned(), value });
         rule.matches.headers = header.into_iter().collect();
         rule
     })

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use entry_model::{
     Action, Backend, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite,
-    Policies, Policy, Protocol, Routes, Rule, UrlText,
+    Policies, Policy, Protocol, Routes, Rule,
 };
 use nginx_process::{Error, TableRecords, Volume};
 use route_table::{Changes, Class, Planner, Revision};
@@ -55,10 +55,8 @@ impl TableGenerator {
         let name = HostName::Exact(host.to_owned());
         let Some(mut routed) = self.routes.hosts.get(&name).map(|host| (**host).clone()) else { return };
         for rule in &mut routed.rules {
-            if let Action::Forward(forward) = &mut rule.action {
-                // No table carries it.
-                forward.path = PathRewrite::ReplaceTarget(UrlText::from_text("/"));
-            }
+            // No table carries it.
+            rule.matches.path = PathMatch::Prefix("/a".repeat(100));
         }
         self.routes.hosts.insert(name, routed.into());
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use entry_model::{Certificate, CertificateId, Host, HostName, Match, PathMatch, Routes, Rule, Scheme};
 use route_table::{Changes, Fault, Found, Handshake, NotCarriedReason, Request, Revision};
 
-use crate::support::{empty, get, object, pattern, rule, table_of};
+use crate::support::{empty, get, object, rule, table_of, unbounded_pattern};
 
 fn id(id: &str) -> CertificateId {
     CertificateId(id.into())
@@ -135,7 +135,7 @@ fn host_whose_certificate_is_too_long_is_left_to_the_frame() {
 #[test]
 fn host_that_is_left_to_the_frame_has_its_certificate_there() {
     let mut routes = empty();
-    let rules = || vec![rule("pattern", Match::path(PathMatch::Regex(pattern())))];
+    let rules = || vec![rule("pattern", Match::path(PathMatch::Regex(unbounded_pattern())))];
     routes.hosts.insert(exact("a"), host(Some("0123abcd"), rules()));
     routes.hosts.insert(exact("without"), host(None, rules()));
     let (_, _, mut table) = table_of(&routes, 1 << 16);

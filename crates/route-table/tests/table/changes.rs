@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use entry_model::{
     Action, Affinity, Backend, BackendAddress, Balancing, Endpoints, Forward, HashPart, HostName, Match, PathMatch,
-    PathRewrite, Policy, Protocol, Routes, SessionCookie,
+    PathRewrite, Policy, Protocol, Routes, Rule, SessionCookie,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -14,7 +14,7 @@ use route_table::{ChangeCounts, Changes, EndpointChoice, Found, Revision, Table,
 use crate::support::{
     Answer, AskedHost, any_asked, any_asked_host, any_endpoints, any_host_name, any_request, backend, by_definition,
     by_table, empty, endpoints_id, from_image, get, image, many, memory, pattern, planner, port_of, put_default,
-    put_host, put_one, rule, table_of, writer,
+    put_host, put_one, regex, rule, table_of, unbounded_pattern, writer,
 };
 
 /// A change of routes.
@@ -61,7 +61,7 @@ fn take(routes: &mut Routes, step: Step) {
     match step {
         Step::Host(name, host) => put_host(routes, name, host),
         Step::Left(name, (mut rules, has_certificate, closed)) => {
-            rules.push((rule("pattern", Match::path(PathMatch::Regex(pattern()))), Policy::default()));
+            rules.push((rule("pattern", Match::path(PathMatch::Regex(unbounded_pattern()))), Policy::default()));
             put_host(routes, name, (rules, has_certificate, closed));
         }
         Step::Gone(name) => drop(routes.hosts.remove(&name)),
@@ -165,6 +165,56 @@ fn change_of_one_route_among_many_writes_one_entry() {
     let words = before.iter().zip(&after).filter(|(before, after)| before != after).count();
     assert!(words < 250, "{words} words are written");
     assert_eq!((port_of(&mut table, 1000), port_of(&mut table, 1001)), (Ok(Some(81)), Ok(Some(80))));
+}
+
+/// Routes of one host with these rules.
+fn routes_of_one(rules: Vec<Rule>) -> Routes {
+    let mut routes = empty();
+    put_host(
+        &mut routes,
+        HostName::Any,
+        (rules.into_iter().map(|rule| (rule, Policy::default())).collect(), false, false),
+    );
+    routes
+}
+
+#[test]
+fn change_of_one_pattern_among_many_writes_its_rules_and_the_order_only_if_that_changes() {
+    let numbered = |number: usize| rule(&number.to_string(), regex(&format!("^/{number}/(.*)$")));
+    let mut rules: Vec<_> = (100..300).map(numbered).collect();
+    let (mut planner, mut writer, mut table) = table_of(&routes_of_one(rules.clone()), 1 << 20);
+    let mut apply = |rules: &[Rule], number| {
+        writer.apply(&planner.plan(&routes_of_one(rules.to_vec()), Revision(number))).expect("there is room")
+    };
+    // Other policies, the same path: the rules of it.
+    rules[7].action = Action::Respond(404);
+    assert_eq!(apply(&rules, 2), ChangeCounts { put: 1, removed: 0 });
+    // One more: its rules, and the order.
+    rules.push(numbered(300));
+    assert_eq!(apply(&rules, 3), ChangeCounts { put: 2, removed: 0 });
+    let found = |table: &mut Table<_>, path: &str| match table.find(&get("a.example", path)) {
+        Ok(Found::Route(route)) => route.rule().origin.key.name.clone(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!((found(&mut table, "/107/x"), found(&mut table, "/300/x")), ("107".to_owned(), "300".to_owned()));
+    // All but the first go, with what is known of the host beside none.
+    assert_eq!(apply(&rules[..1], 4), ChangeCounts { put: 1, removed: 200 });
+    assert_eq!(found(&mut table, "/100/x"), "100");
+}
+
+#[test]
+fn pattern_that_is_written_otherwise_is_tried_at_another_place() {
+    let written = |text: &str| {
+        let matches = Match::path(PathMatch::Regex(pattern("^/a").written_as(text)));
+        routes_of_one(vec![rule("prefix", Match::path(PathMatch::Prefix("/a".to_owned()))), rule("pattern", matches)])
+    };
+    let (mut planner, mut writer, mut table) = table_of(&written("/"), 1 << 16);
+    for (text, expected) in [("/", "prefix"), ("^/a", "pattern"), ("/", "prefix")] {
+        let number = table.revision().0 + 1;
+        writer.apply(&planner.plan(&written(text), Revision(number))).expect("there is room");
+        let Ok(Found::Route(route)) = table.find(&get("a.example", "/a")) else { panic!("no route") };
+        assert_eq!(route.rule().origin.key.name, expected, "{text}");
+    }
 }
 
 #[test]

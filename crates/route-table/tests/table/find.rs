@@ -1,17 +1,19 @@
 //! A look-up is [`entry_model::Routes::find`].
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use entry_model::{
-    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, ValueMatch,
+    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, UrlPart,
+    UrlText, UrlVariable, ValueMatch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
-use route_table::{Class, Found, NotCarriedReason, Planner, Request, Revision};
+use route_table::{Class, Fault, Found, Headers, NotCarriedReason, Planner, Request, Revision};
 
 use crate::support::{
-    any_request, any_routes, backend, by_definition, by_table, empty, get, pattern, put_default, put_host, rule,
-    table_of,
+    AskedRequest, any_request, any_routes, backend, by_definition, by_table, empty, get, pattern, put_default,
+    put_host, regex, rule, table_of, unbounded_pattern,
 };
 
 proptest! {
@@ -51,19 +53,21 @@ fn path_of(prefix: &str) -> Match {
 
 #[test]
 fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
-    let value = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(pattern()) };
+    let value = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(unbounded_pattern()) };
     let rewriting = |path| {
         let action = Action::Forward(Forward::to(backend(0), path));
         Rule { action, ..rule("other", path_of("/a")) }
     };
-    let rewrite = PathRewrite::Regex { pattern: pattern(), template: "/x".to_owned() };
+    let rewrite = PathRewrite::Regex { pattern: unbounded_pattern(), template: "/x".to_owned() };
+    let with_host = UrlText(vec![UrlPart::Text("/".to_owned()), UrlPart::Variable(UrlVariable::Host)]);
     for (other, reason) in [
-        (rule("other", path(PathMatch::Regex(pattern()))), NotCarriedReason::PathPattern),
-        (rule("other", Match { headers: vec![value], ..Match::any() }), NotCarriedReason::ValuePattern),
+        (rule("other", path(PathMatch::Regex(unbounded_pattern()))), NotCarriedReason::BadPattern),
+        (rule("other", Match { headers: vec![value], ..Match::any() }), NotCarriedReason::BadPattern),
         (rule("other", path_of(&"/a".repeat(64))), NotCarriedReason::LongPath),
         (rule("other", path(PathMatch::Exact("/".repeat(5000)))), NotCarriedReason::LongPath),
         (rule("other", path(PathMatch::Exact("a".to_owned()))), NotCarriedReason::NoPath),
-        (rewriting(rewrite), NotCarriedReason::RewritePattern),
+        (rewriting(rewrite), NotCarriedReason::BadPattern),
+        (rewriting(PathRewrite::ReplaceTarget(with_host)), NotCarriedReason::TargetVariables),
         (rewriting(PathRewrite::ReplaceFull("/".repeat(70_000))), NotCarriedReason::LongRules),
     ] {
         let routes = one_host(vec![other, rule("plain", Match::any())]);
@@ -103,6 +107,115 @@ fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() 
     let (planner, _, mut table) = table_of(&one_host(rules), 1 << 19);
     assert_eq!(planner.not_carried().count(), 0);
     assert_eq!(table.check().map(|contents| contents.rules), Ok(200));
+}
+
+#[test]
+fn patterns_that_are_too_long_together_leave_their_host_to_the_frame() {
+    let long = |number: usize| rule("long", regex(&format!("^/{number:0500}$")));
+    for (number, is_carried) in [(400, true), (600, false)] {
+        let (planner, _, mut table) = table_of(&one_host((0..number).map(long).collect()), 1 << 21);
+        let reasons: Vec<_> = planner.not_carried().map(|not| not.reason).collect();
+        assert_eq!(reasons, if is_carried { &[][..] } else { &[NotCarriedReason::LongPatternOrder] }, "{number}");
+        assert_eq!(table.check().map(|contents| contents.rules), Ok(if is_carried { number } else { 0 }));
+        let found = table.find(&get("a.example", &format!("/{:0500}", 399)));
+        assert!(if is_carried { matches!(found, Ok(Found::Route(_))) } else { found == Ok(Found::Frame) }, "{found:?}");
+    }
+}
+
+#[test]
+fn rules_of_patterns_of_one_length_are_tried_in_their_order() {
+    let with_header = |name: &str, text: &str| {
+        let header = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(pattern("^1")) };
+        rule(name, Match { headers: vec![header], ..regex(text) })
+    };
+    let get_by = |name, text| rule(name, Match { method: Some("GET".to_owned()), ..regex(text) });
+    let mut routes = empty();
+    let rules = [
+        rule("one", regex("^/a.*")),
+        rule("two", regex("^/.b.*")),
+        with_header("two with header", "^/.b.*"),
+        with_header("one with header", "^/a.*?"),
+        get_by("one by get", "^/a.*"),
+        rule("root", Match::any()),
+        rule("first", Match::path(PathMatch::Regex(pattern("/c$").placed_first()))),
+        rule("exact", path(PathMatch::Exact("/ab/c".to_owned()))),
+    ];
+    let rules = rules.into_iter().map(|rule| (rule, Policy::default())).collect();
+    put_host(&mut routes, HostName::Any, (rules, false, false));
+    let (_, _, mut table) = table_of(&routes, 1 << 17);
+    for method in ["GET", "POST"] {
+        for headers in [vec![], vec![("x-a", "12")], vec![("x-a", "2")]] {
+            for path in ["/ab", "/a", "/xb", "/x", "/ab/c", "/c"] {
+                let asked = AskedRequest {
+                    listener: 0,
+                    scheme: Scheme::Http,
+                    method,
+                    host: "a.example".to_owned(),
+                    path,
+                    query: "",
+                    headers: headers.clone(),
+                    chance: 0,
+                };
+                assert_eq!(by_table(&mut table, &asked), by_definition(&routes, &asked), "{asked:?}\n{routes}");
+            }
+        }
+    }
+}
+
+#[test]
+fn patterns_that_take_too_long_together_are_given_up() {
+    let slow = |number: usize| format!("^/.*a.*[a-z]{{{}}}b", 400 + number);
+    let header = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(pattern(&slow(0))) };
+    let mut rules: Vec<_> = (0..100).map(|number| rule("slow", regex(&slow(number)))).collect();
+    rules.push(rule("root", Match::any()));
+    let by_header = Match { headers: vec![header], ..path_of("/header") };
+    let of_headers = (0..100).map(|_| rule("slow", by_header.clone())).chain([rule("root", Match::any())]).collect();
+    let mut routes = one_host(rules);
+    routes.hosts.insert(HostName::Exact("header".to_owned()), Arc::new(Host { rules: of_headers, ..Host::default() }));
+    let (_, _, mut table) = table_of(&routes, 1 << 18);
+    let long = format!("/{}", "a".repeat(8000));
+    let start = Instant::now();
+    assert_eq!(table.find(&get("a.example", &long)), Err(Fault::LongMatch));
+    let headers = OneHeader(long.as_bytes());
+    let asked = Request { headers: &headers, ..get("header", "/header") };
+    assert_eq!(table.find(&asked), Err(Fault::LongMatch));
+    // Without a bound it takes minutes here, and seconds where nginx runs it.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    for (host, path) in [("a.example", &long[..100]), ("header", &long[..])] {
+        let Ok(Found::Route(route)) = table.find(&get(host, path)) else { panic!("no route for {host}") };
+        assert_eq!(route.rule().origin.key.name, "root");
+    }
+}
+
+#[test]
+fn pattern_matches_paths_and_values_byte_by_byte() {
+    let header = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(pattern("^[^a]$")) };
+    let routes = one_host(vec![
+        rule("bytes", regex("^/[\\x80-\\xff]{2}/(.*)$")),
+        rule("header", Match { headers: vec![header], ..Match::any() }),
+        rule("root", Match::any()),
+    ]);
+    let (_, _, mut table) = table_of(&routes, 1 << 16);
+    let mut name = |path: &[u8], value: &'static [u8]| {
+        let headers = OneHeader(value);
+        match table.find(&Request { path, headers: &headers, ..get("a.example", "") }) {
+            Ok(Found::Route(route)) => route.rule().origin.key.name.clone(),
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(name(b"/\xff\xfe/\x00\xc3", b""), "bytes");
+    assert_eq!(name("/é/".as_bytes(), b""), "bytes");
+    assert_eq!(name(b"/\xff/", b"\xff"), "header");
+    assert_eq!(name(b"/\xff/", b"\xc3\xa9"), "root");
+}
+
+/// A value of each header.
+struct OneHeader<'a>(&'a [u8]);
+
+impl Headers for OneHeader<'_> {
+    fn value(&self, _: &str, number: usize) -> Option<&[u8]> {
+        (number == 0).then_some(self.0)
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use entry_model::{
     Action, Backend, BackendAddress, Certificate, CertificateId, CookieMatch, Destination, Endpoints, EndpointsId,
     Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
     PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes, RoutingDecision,
-    Rule, Scheme, SortedMap, Timeouts, ValueMatch, WeightedBackend,
+    Rule, Scheme, SortedMap, Timeouts, UrlText, ValueMatch, WeightedBackend,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -56,17 +56,45 @@ pub const PATHS: &[&str] = &["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c", "//a", "
 struct Never;
 
 impl PatternEngine for Never {
-    fn is_match(&self, _: &str) -> bool {
+    fn is_match(&self, _: &[u8]) -> bool {
         false
     }
 
-    fn replace(&self, text: &str, _: &str) -> String {
+    fn replace(&self, text: &[u8], _: &str) -> Vec<u8> {
         text.to_owned()
     }
 }
 
-pub fn pattern() -> Pattern {
-    Pattern::new("^/never$", Arc::new(Never))
+/// A pattern of an engine that takes more than that of tables.
+pub fn unbounded_pattern() -> Pattern {
+    Pattern::new("^/(a+)+$", Arc::new(Never))
+}
+
+/// A pattern that tables carry.
+pub fn pattern(text: &str) -> Pattern {
+    pattern_engine::compile(text).unwrap_or_else(|error| panic!("{text}: {error}"))
+}
+
+/// Rules for this pattern.
+pub fn regex(text: &str) -> Match {
+    Match::path(PathMatch::Regex(pattern(text)))
+}
+
+/// Patterns that objects have written so: many are as long as others, or as prefixes.
+fn any_path_pattern() -> impl Strategy<Value = Pattern> {
+    let text = select(&["^/a", "^/[ab]", "/b$", ".*", "(?i)^/A", "^/a/.", "^\\*", "^$"][..]);
+    let written = select(&["", "/", "/a", "/b", "/a/b", "/a/b/c"][..]);
+    (text, proptest::option::of(written), proptest::bool::weighted(0.2)).prop_map(|(text, written, is_first)| {
+        let pattern = written.map_or_else(|| pattern(text), |written| pattern(text).written_as(written));
+        if is_first { pattern.placed_first() } else { pattern }
+    })
+}
+
+fn any_value() -> impl Strategy<Value = ValueMatch> {
+    prop_oneof![
+        3 => select(&["1", "2"][..]).prop_map(|text| ValueMatch::Exact(text.to_owned())),
+        1 => select(&["^1$", "[23]", "(?i)A"][..]).prop_map(|text| ValueMatch::Regex(pattern(text))),
+    ]
 }
 
 pub fn any_host_name() -> impl Strategy<Value = HostName> {
@@ -83,27 +111,17 @@ fn any_match() -> impl Strategy<Value = Match> {
     let path = prop_oneof![
         4 => select(PATHS).prop_map(|path| PathMatch::Exact(path.to_owned())),
         6 => select(&["/", "/a", "/a/b"][..]).prop_map(|path| PathMatch::Prefix(path.to_owned())),
+        6 => any_path_pattern().prop_map(PathMatch::Regex),
     ];
-    let pairs = |names: &'static [&'static str]| {
-        proptest::collection::btree_map(select(names), select(&["1", "2"][..]).prop_map(str::to_owned), 0..2)
-    };
+    let pairs = |names: &'static [&'static str]| proptest::collection::btree_map(select(names), any_value(), 0..2);
     let method = proptest::option::weighted(0.3, select(&["GET", "POST"][..]));
     let conditions = (method, pairs(&["x-a", "x-b"]), pairs(&["c", "d"]), pairs(&["p", "q"]));
     (path, conditions).prop_map(|(path, (method, headers, cookies, query))| Match {
         path,
         method: method.map(str::to_owned),
-        headers: headers
-            .into_iter()
-            .map(|(name, value)| HeaderMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
-            .collect(),
-        cookies: cookies
-            .into_iter()
-            .map(|(name, value)| CookieMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
-            .collect(),
-        query: query
-            .into_iter()
-            .map(|(name, value)| QueryParamMatch { name: name.to_owned(), value: ValueMatch::Exact(value) })
-            .collect(),
+        headers: headers.into_iter().map(|(name, value)| HeaderMatch { name: name.to_owned(), value }).collect(),
+        cookies: cookies.into_iter().map(|(name, value)| CookieMatch { name: name.to_owned(), value }).collect(),
+        query: query.into_iter().map(|(name, value)| QueryParamMatch { name: name.to_owned(), value }).collect(),
     })
 }
 
@@ -137,6 +155,8 @@ fn any_rewrite() -> impl Strategy<Value = PathRewrite> {
         Just(PathRewrite::StripPrefix),
         Just(PathRewrite::ReplacePrefix("/x".to_owned())),
         Just(PathRewrite::ReplaceFull("/y/".to_owned())),
+        Just(PathRewrite::ReplaceTarget(UrlText::from_text("/y?z"))),
+        any_path_pattern().prop_map(|pattern| PathRewrite::Regex { pattern, template: "/x$1".to_owned() }),
     ]
 }
 
