@@ -122,11 +122,15 @@ impl PathMatch {
     /// The order in which paths are tried. Equal are only those of which a request can match both, or that are the same.
     pub fn precedence(&self, other: &Self) -> Ordering {
         let (one, two) = (self.text(), other.text());
+        // A challenge is asked for once, by a certificate authority.
+        let is_challenge = |path: &str| path.len() > ACME_CHALLENGE.len() && path.starts_with(ACME_CHALLENGE);
         let rank = |path: &Self, length: usize| match path {
-            Self::Regex(pattern) if pattern.is_first() => (0, Reverse(length), 0),
-            Self::Exact(_) => (1, Reverse(0), 0),
-            Self::Regex(_) => (2, Reverse(length), 0),
-            Self::Prefix(_) => (2, Reverse(length), 1),
+            Self::Exact(path) if is_challenge(path) => (0, Reverse(length), 0),
+            Self::Prefix(path) if is_challenge(path) => (0, Reverse(length), 1),
+            Self::Regex(pattern) if pattern.is_first() => (1, Reverse(length), 0),
+            Self::Exact(_) => (2, Reverse(0), 0),
+            Self::Regex(_) => (3, Reverse(length), 0),
+            Self::Prefix(_) => (3, Reverse(length), 1),
         };
         let ordered = rank(self, one.len()).cmp(&rank(other, two.len()));
         ordered.then_with(|| match self {

@@ -203,6 +203,16 @@ fn location_of_an_expression_is_denied_before_all_else() {
             ("/older", 200),
         ],
     );
+    // A challenge of a certificate authority is served, as nginx takes a whole path before an expression.
+    let solver = "/.well-known/acme-challenge/token";
+    let dots = with(with_rule("web", Some("a.example"), vec![prefix("/")]), SERVER, r"location ~ /\. { deny all; }");
+    for path in [exact(solver), prefix(solver)] {
+        let with_solver = built([dots.clone(), with_rule("api", Some("a.example"), vec![path])]);
+        assert_statuses(
+            &with_solver,
+            &[(solver, 200), ("/.well-known/x", 403), ("/.well-known/acme-challenge/other", 403)],
+        );
+    }
     // Hosts without a name are others', too.
     let without_host =
         built([with(with_rule("web", None, vec![prefix("/web")]), SERVER, "location ~ x { deny all; }")]);

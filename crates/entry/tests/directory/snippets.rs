@@ -38,6 +38,13 @@ fn location_that_a_snippet_denies_is_denied() {
         );
         let paths = ["/", "/.git/config", "/app/%2egit", "/app/.htaccess", "/x.BAK", "/x.bak?a", "/a.git"];
         eventually("denied", || statuses(&bench, paths) == [200, 403, 403, 403, 404, 404, 200]);
+        // So are challenges of certificate authorities not, which another Ingress serves.
+        let solver = ingress("solver", "a.example", "one", port, None)
+            .replace("path: /,", "path: /.well-known/acme-challenge/token,");
+        let dots = web(port, r"server-snippet: 'location ~ /\. { deny all; }'");
+        bench.write("web.yaml", &format!("{dots}---\n{solver}"));
+        let paths = ["/.well-known/acme-challenge/token", "/.well-known/acme-challenge/other", "/.well-known/x"];
+        eventually("challenged", || statuses(&bench, paths) == [200, 403, 403]);
         for (lines, status) in [
             ("allow 127.0.0.0/8; deny all;", 200),
             ("allow 192.0.2.0/24; deny all;", 403),
