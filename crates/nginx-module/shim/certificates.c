@@ -13,7 +13,7 @@
 
 #if (NGX_HTTP_SSL)
 
-/* How many a worker keeps read. */
+/* How many a worker keeps read: those that were used last. */
 #define SPARROW_CERTIFICATES_KEPT  2048
 
 /* What is empty, and there: nginx asks for the certificate by it. */
@@ -21,16 +21,21 @@
 
 
 typedef struct {
-    ngx_str_t          id;
+    /* By its id. */
+    ngx_str_node_t     node;
+    ngx_queue_t        queue;
     X509              *leaf;
     STACK_OF(X509)    *chain;
     EVP_PKEY          *key;
 } sparrow_kept_certificate_t;
 
 
-/* Each where its id says: of two that fall on one, the later stays. */
+/* The one that was used last is the first of the queue. */
 struct sparrow_certificate_cache_s {
-    sparrow_kept_certificate_t  kept[SPARROW_CERTIFICATES_KEPT];
+    ngx_rbtree_t       tree;
+    ngx_rbtree_node_t  sentinel;
+    ngx_queue_t        used;
+    ngx_uint_t         number;
 };
 
 
@@ -40,23 +45,27 @@ sparrow_free_certificate(sparrow_kept_certificate_t *kept)
     X509_free(kept->leaf);
     sk_X509_pop_free(kept->chain, X509_free);
     EVP_PKEY_free(kept->key);
+    ngx_free(kept);
+}
 
-    if (kept->id.data) {
-        ngx_free(kept->id.data);
-    }
 
-    ngx_memzero(kept, sizeof(sparrow_kept_certificate_t));
+static void
+sparrow_forget_certificate(sparrow_certificate_cache_t *cache, sparrow_kept_certificate_t *kept)
+{
+    ngx_rbtree_delete(&cache->tree, &kept->node.node);
+    ngx_queue_remove(&kept->queue);
+    cache->number--;
+    sparrow_free_certificate(kept);
 }
 
 
 static void
 sparrow_free_certificates(void *data)
 {
-    ngx_uint_t                    i;
     sparrow_certificate_cache_t  *cache = data;
 
-    for (i = 0; i < SPARROW_CERTIFICATES_KEPT; i++) {
-        sparrow_free_certificate(&cache->kept[i]);
+    while (!ngx_queue_empty(&cache->used)) {
+        sparrow_forget_certificate(cache, ngx_queue_data(ngx_queue_head(&cache->used), sparrow_kept_certificate_t, queue));
     }
 }
 
@@ -135,44 +144,58 @@ sparrow_read_certificate(sparrow_kept_certificate_t *kept, sparrow_certificate_t
 static sparrow_kept_certificate_t *
 sparrow_get_certificate(sparrow_main_conf_t *smcf, sparrow_bytes_t id, ngx_log_t *log)
 {
-    u_char                      *data;
-    sparrow_certificate_t        pem;
-    sparrow_kept_certificate_t  *kept, read;
+    uint32_t                      hash;
+    ngx_str_t                     name;
+    sparrow_certificate_t         pem;
+    sparrow_kept_certificate_t   *kept;
+    sparrow_certificate_cache_t  *cache = smcf->certificates;
 
-    kept = &smcf->certificates->kept[ngx_crc32_long((u_char *) id.data, id.len) % SPARROW_CERTIFICATES_KEPT];
-    if (kept->leaf && kept->id.len == id.len && ngx_memcmp(kept->id.data, id.data, id.len) == 0) {
+    hash = ngx_crc32_long((u_char *) id.data, id.len);
+    name.data = (u_char *) id.data;
+    name.len = id.len;
+
+    kept = (sparrow_kept_certificate_t *) ngx_str_rbtree_lookup(&cache->tree, &name, hash);
+    if (kept) {
+        ngx_queue_remove(&kept->queue);
+        ngx_queue_insert_head(&cache->used, &kept->queue);
         return kept;
     }
 
-    ngx_memzero(&read, sizeof(sparrow_kept_certificate_t));
-
-    /* The next call may move them. */
-    data = ngx_alloc(id.len, log);
-    if (data == NULL) {
+    /* Its id is behind it. The next call may move that which was given. */
+    kept = ngx_calloc(sizeof(sparrow_kept_certificate_t) + id.len, log);
+    if (kept == NULL) {
         return NULL;
     }
-    ngx_memcpy(data, id.data, id.len);
-    read.id.data = data;
-    read.id.len = id.len;
 
-    id.data = data;
+    kept->node.node.key = hash;
+    kept->node.str.data = (u_char *) &kept[1];
+    kept->node.str.len = id.len;
+    ngx_memcpy(kept->node.str.data, id.data, id.len);
+
+    id.data = kept->node.str.data;
     sparrow_certificate_find(smcf->table, id, &pem);
     if (pem.complaint.len) {
         ngx_log_error(NGX_LOG_ERR, log, 0, "sparrow: %*s", pem.complaint.len, pem.complaint.data);
-        sparrow_free_certificate(&read);
+        sparrow_free_certificate(kept);
         return NULL;
     }
 
     ERR_clear_error();
-    if (sparrow_read_certificate(&read, &pem) != NGX_OK) {
+    if (sparrow_read_certificate(kept, &pem) != NGX_OK) {
         ngx_ssl_error(NGX_LOG_ERR, log, 0,
-                      "sparrow: the handshake fails, other hosts are served: the certificate \"%V\" cannot be read", &read.id);
-        sparrow_free_certificate(&read);
+                      "sparrow: the handshake fails, other hosts are served: the certificate \"%V\" cannot be read",
+                      &kept->node.str);
+        sparrow_free_certificate(kept);
         return NULL;
     }
 
-    sparrow_free_certificate(kept);
-    *kept = read;
+    if (cache->number == SPARROW_CERTIFICATES_KEPT) {
+        sparrow_forget_certificate(cache, ngx_queue_data(ngx_queue_last(&cache->used), sparrow_kept_certificate_t, queue));
+    }
+
+    ngx_rbtree_insert(&cache->tree, &kept->node.node);
+    ngx_queue_insert_head(&cache->used, &kept->queue);
+    cache->number++;
 
     return kept;
 }
@@ -207,7 +230,7 @@ sparrow_choose_certificate(ngx_ssl_conn_t *ssl_conn, void *arg)
 
     if (SSL_use_cert_and_key(ssl_conn, kept->leaf, kept->key, kept->chain, 1) != 1) {
         ngx_ssl_error(NGX_LOG_ERR, c->log, 0,
-                      "sparrow: the handshake fails, other hosts are served: the certificate \"%V\" cannot be used", &kept->id);
+                      "sparrow: the handshake fails, other hosts are served: the certificate \"%V\" cannot be used", &kept->node.str);
         return 0;
     }
 
@@ -318,10 +341,11 @@ sparrow_variable_array(ngx_conf_t *cf)
 char *
 sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
-    ngx_pool_cleanup_t       *cln;
-    sparrow_srv_conf_t       *sscf = conf;
-    sparrow_main_conf_t      *smcf;
-    ngx_http_ssl_srv_conf_t  *ssl;
+    ngx_pool_cleanup_t           *cln;
+    sparrow_srv_conf_t           *sscf = conf;
+    sparrow_main_conf_t          *smcf;
+    ngx_http_ssl_srv_conf_t      *ssl;
+    sparrow_certificate_cache_t  *cache;
 
     if (sscf->certificates) {
         return "is duplicate";
@@ -346,9 +370,12 @@ sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
             return NGX_CONF_ERROR;
         }
 
-        ngx_memzero(cln->data, sizeof(sparrow_certificate_cache_t));
+        cache = cln->data;
+        cache->number = 0;
+        ngx_queue_init(&cache->used);
+        ngx_rbtree_init(&cache->tree, &cache->sentinel, ngx_str_rbtree_insert_value);
         cln->handler = sparrow_free_certificates;
-        smcf->certificates = cln->data;
+        smcf->certificates = cache;
     }
 
     sscf->certificates = smcf;

@@ -199,6 +199,34 @@ fn request_for_a_host_with_another_certificate_than_its_connection_is_misdirecte
 }
 
 #[test]
+fn certificate_stays_read_while_others_are_used() {
+    // The CRC-32 of these ends with the same 11 bits.
+    let ids = ["certificate-1", "certificate-660"];
+    let hosts = ids.map(|id| format!("{id}.example"));
+    let mut routes = served(&hosts.each_ref().map(String::as_str));
+    let made = hosts.each_ref().map(|host| make(host));
+    for ((host, id), made) in hosts.iter().zip(ids).zip(&made) {
+        certify(&mut routes, &exact(host), id, &made.certificate);
+    }
+    let mut publisher = Publisher::new();
+    publisher.publish(&routes);
+    let (nginx, client) = (Nginx::start(&publisher, 1), TlsClient::new());
+    let all_are_served = || {
+        hosts.iter().zip(&made).all(|(host, made)| {
+            client.connect(nginx.tls, host).is_ok_and(|connection| connection.certificate == made.der)
+        })
+    };
+    assert!(all_are_served());
+    // What is read anew from now on cannot be used.
+    for (host, id) in hosts.iter().zip(ids) {
+        let broken = Certificate { chain: b"nothing".to_vec(), ..made[0].certificate.clone() };
+        certify(&mut routes, &exact(host), id, &broken);
+    }
+    publisher.publish(&routes);
+    assert!(all_are_served(), "{}", nginx.error_log());
+}
+
+#[test]
 fn two_thousand_hosts_have_a_certificate_each() {
     const HOSTS: usize = 2000;
     let names: Vec<_> = (0..HOSTS).map(|number| format!("host-{number}.example")).collect();
