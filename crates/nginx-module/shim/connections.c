@@ -122,47 +122,61 @@ sparrow_kept_write_handler(ngx_event_t *ev)
 }
 
 
+/* One that is idle, and that requests of this key may use; NULL if there is none. */
+static sparrow_kept_t *
+sparrow_find_kept(sparrow_connections_t *all, sparrow_kept_key_t *key)
+{
+    ngx_queue_t     *bucket, *q;
+    sparrow_kept_t  *kept;
+
+    bucket = sparrow_bucket(all, key);
+
+    for (q = ngx_queue_head(bucket); q != ngx_queue_sentinel(bucket); q = ngx_queue_next(q)) {
+        kept = ngx_queue_data(q, sparrow_kept_t, alike);
+
+        if (ngx_memcmp(&kept->key, key, sizeof(sparrow_kept_key_t)) == 0) {
+            return kept;
+        }
+    }
+
+    return NULL;
+}
+
+
 /* Takes a connection to the endpoint whose turn it is, if one is kept that the request may use. */
 ngx_int_t
 sparrow_take_connection(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx)
 {
-    ngx_queue_t         *bucket, *q;
     sparrow_kept_t      *kept;
     ngx_connection_t    *c;
     sparrow_kept_key_t   key;
 
     sparrow_make_key(ctx, &key);
-    bucket = sparrow_bucket(ctx->connections, &key);
 
-    for (q = ngx_queue_head(bucket); q != ngx_queue_sentinel(bucket); q = ngx_queue_next(q)) {
-        kept = ngx_queue_data(q, sparrow_kept_t, alike);
-
-        if (ngx_memcmp(&kept->key, &key, sizeof(sparrow_kept_key_t)) != 0) {
-            continue;
-        }
-
-        c = kept->connection;
-        sparrow_take_out(kept);
-
-        if (c->read->timer_set) {
-            ngx_del_timer(c->read);
-        }
-
-        c->idle = 0;
-        c->sent = 0;
-        c->data = NULL;
-        c->log = pc->log;
-        c->pool->log = pc->log;
-        c->read->log = pc->log;
-        c->write->log = pc->log;
-
-        pc->connection = c;
-        pc->cached = 1;
-
-        return NGX_DONE;
+    kept = sparrow_find_kept(ctx->connections, &key);
+    if (kept == NULL) {
+        return NGX_OK;
     }
 
-    return NGX_OK;
+    c = kept->connection;
+    sparrow_take_out(kept);
+
+    if (c->read->timer_set) {
+        ngx_del_timer(c->read);
+    }
+
+    c->idle = 0;
+    c->sent = 0;
+    c->data = NULL;
+    c->log = pc->log;
+    c->pool->log = pc->log;
+    c->read->log = pc->log;
+    c->write->log = pc->log;
+
+    pc->connection = c;
+    pc->cached = 1;
+
+    return NGX_DONE;
 }
 
 
@@ -187,19 +201,29 @@ sparrow_is_reusable(sparrow_connections_t *all, ngx_connection_t *c, ngx_http_up
 }
 
 
-/* Keeps the connection of a request that has ended, if it can be used again. If there are too many, the one that is idle for longest goes. */
+/*
+ * Keeps the connection of a request that has ended, if it can be used again. If there are too many, the one that is idle for longest goes:
+ * but not for a further one of the same use, or clients that ask for all backends in one order would leave none for whoever comes next.
+ */
 void
 sparrow_keep_connection(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, ngx_uint_t state)
 {
     sparrow_kept_t         *kept;
     ngx_connection_t       *c = pc->connection;
+    sparrow_kept_key_t      key;
     sparrow_connections_t  *all = ctx->connections;
 
     if (c == NULL || (state & NGX_PEER_FAILED) || !sparrow_is_reusable(all, c, ctx->request->upstream)) {
         return;
     }
 
+    sparrow_make_key(ctx, &key);
+
     if (ngx_queue_empty(&all->free)) {
+        if (sparrow_find_kept(all, &key)) {
+            return;
+        }
+
         kept = ngx_queue_data(ngx_queue_last(&all->idle), sparrow_kept_t, order);
         sparrow_take_out(kept);
         sparrow_close_connection(kept->connection);
@@ -209,8 +233,8 @@ sparrow_keep_connection(ngx_peer_connection_t *pc, sparrow_ctx_t *ctx, ngx_uint_
     ngx_queue_remove(&kept->order);
     ngx_queue_insert_head(&all->idle, &kept->order);
 
-    sparrow_make_key(ctx, &kept->key);
-    ngx_queue_insert_head(sparrow_bucket(all, &kept->key), &kept->alike);
+    kept->key = key;
+    ngx_queue_insert_head(sparrow_bucket(all, &key), &kept->alike);
     kept->connection = c;
 
     pc->connection = NULL;

@@ -76,6 +76,25 @@ fn the_connection_that_is_idle_for_longest_goes_if_there_are_too_many() {
 }
 
 #[test]
+fn one_more_connection_of_an_address_takes_the_place_of_no_other_address() {
+    let slow = format!("location /a/slow {{ limit_rate 100; return 200 \"{}\"; }}", "x".repeat(250));
+    let fast = "location / { return 200 $connection; }";
+    let backends: [NginxBackend; 2] =
+        std::array::from_fn(|_| NginxBackend::start(&format!("keepalive_requests 1000000; {slow} {fast}")));
+    let rules = ["/a", "/b"].iter().zip(&backends).map(|(path, backend)| to(path, Protocol::Http, backend));
+    let (_publisher, nginx) = keeping(rules.collect(), "sparrow_keep_connections 2 60s 1000000;");
+    let b = connection(&nginx, "any.example", "/b");
+    thread::scope(|scope| {
+        let slow = || nginx.get("any.example", "/a/slow", "").expect(200);
+        // Each on a connection of its own, since they take seconds.
+        for asked in [scope.spawn(slow), scope.spawn(slow)] {
+            asked.join().unwrap();
+        }
+    });
+    assert_eq!(connection(&nginx, "any.example", "/b"), b);
+}
+
+#[test]
 fn a_connection_goes_when_its_time_or_its_requests_are_over() {
     let backend = NginxBackend::start(SERVER);
     let rules = || vec![to("/", Protocol::Http, &backend)];
