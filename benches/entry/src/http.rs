@@ -220,7 +220,8 @@ impl Running {
 async fn client(load: Arc<Load>, number: usize, work: Arc<Work>) -> Traffic {
     let mut traffic = Traffic::default();
     let mut kept: Option<Connection> = None;
-    let mut requests = load.requests.iter().cycle().skip(number % load.requests.len());
+    // Far from each other, so that they do not ask for the same at the same time.
+    let mut requests = load.requests.iter().cycle().skip(number * load.requests.len() / load.clients);
     while !work.ends() {
         let Some(request) = requests.next() else { break };
         let began = Instant::now();
