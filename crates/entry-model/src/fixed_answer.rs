@@ -1,11 +1,14 @@
-//! Answers of a fixed status and text.
+//! Answers of a fixed status, and of a text that is fixed but for what is known of the request.
 
-/// An answer that is the same for all requests.
+use crate::policy::split_parts;
+use crate::{HeaderPart, HeaderValue};
+
+/// An answer to all requests.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FixedAnswer {
     status: u16,
     content_type: String,
-    text: String,
+    text: Vec<HeaderPart>,
 }
 
 impl FixedAnswer {
@@ -13,17 +16,30 @@ impl FixedAnswer {
     pub const LONGEST_TEXT: usize = 3000;
 
     /// An answer of this status and text. Without a type, it is HTML if it begins like it, else plain text.
-    /// None if its type is none, or its text too long, or has a `$`, which would begin a variable of nginx, or control characters other than ends
-    /// of lines and tabs.
+    /// None if its type is none, or its text too long, or has control characters other than ends of lines and tabs, or a `$` that does not stand
+    /// before the name of a variable of the closed list of headers. What is known only when an answer is there is none of them, nor is what may
+    /// be a secret, which a page could read in the text.
     pub fn new(status: u16, content_type: Option<&str>, text: &str) -> Option<Self> {
         let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
         let is_text = |char: char| !char.is_control() || matches!(char, '\n' | '\r' | '\t');
-        if text.len() + escaped > Self::LONGEST_TEXT || text.contains('$') || !text.chars().all(is_text) {
+        if text.len() + escaped > Self::LONGEST_TEXT || !text.chars().all(is_text) {
+            return None;
+        }
+        let parts = split_parts(text)?;
+        let variables = || {
+            parts.iter().filter_map(|part| match part {
+                HeaderPart::Text(_) => None,
+                HeaderPart::Variable(variable) => Some(variable),
+            })
+        };
+        if variables().count() > HeaderValue::MOST_VARIABLES
+            || variables().any(|variable| variable.is_of_answer() || variable.is_secret())
+        {
             return None;
         }
         let by_text = if text.trim_start().starts_with('<') { "text/html" } else { "text/plain" };
         let content_type = content_type.unwrap_or(by_text);
-        let answer = || Self { status, content_type: content_type.to_owned(), text: text.to_owned() };
+        let answer = || Self { status, content_type: content_type.to_owned(), text: parts };
         is_content_type(content_type).then(answer)
     }
 
@@ -38,8 +54,22 @@ impl FixedAnswer {
     }
 
     /// Its text.
-    pub fn text(&self) -> &str {
+    pub fn parts(&self) -> &[HeaderPart] {
         &self.text
+    }
+
+    /// Its text, if that is the same for all requests.
+    pub fn fixed_text(&self) -> Option<&str> {
+        match self.text.as_slice() {
+            [] => Some(""),
+            [HeaderPart::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Its text, as annotations have it.
+    pub fn written_text(&self) -> String {
+        self.text.iter().map(HeaderPart::to_string).collect()
     }
 }
 
@@ -67,7 +97,17 @@ mod tests {
             (None, "User-agent: *\nDisallow: /\n", true),
             (Some("application/problem+json; charset=utf-8"), "{}", true),
             (None, "麻雀 \"; }", true),
-            (None, "$host", false),
+            (None, "$remote_addr", true),
+            (None, "{\"host\": \"${host}\"}\n", true),
+            (None, "$document_root", false),
+            (None, "$sparrow_host", false),
+            (None, "$", false),
+            (None, "$http_cookie", false),
+            (None, "$cookie_session", false),
+            (None, "$upstream_addr", false),
+            (None, "$status", false),
+            (None, &*"$uri".repeat(16), true),
+            (None, &*"$uri".repeat(17), false),
             (None, "a\0", false),
             (None, &*"a".repeat(3001), false),
             (None, &*"\"".repeat(1501), false),
@@ -81,5 +121,12 @@ mod tests {
         ] {
             assert_eq!(FixedAnswer::new(200, content_type, text).is_some(), is_answer, "{content_type:?} {text:?}");
         }
+        let texts = |text: &str| {
+            let answer = FixedAnswer::new(200, None, text).unwrap();
+            (answer.fixed_text().map(str::to_owned), answer.written_text())
+        };
+        assert_eq!(texts("a"), (Some("a".to_owned()), "a".to_owned()));
+        assert_eq!(texts(""), (Some(String::new()), String::new()));
+        assert_eq!(texts("a $host"), (None, "a ${host}".to_owned()));
     }
 }

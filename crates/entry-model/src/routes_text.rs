@@ -103,7 +103,7 @@ impl Routes {
             Action::Respond(503) => f.write_str("unavailable")?,
             Action::Respond(status) => write!(f, "status {status}")?,
             Action::Answer(answer) => {
-                write!(f, "answer {} {:?} {:?}", answer.status(), answer.content_type(), answer.text())?;
+                write!(f, "answer {} {:?} {:?}", answer.status(), answer.content_type(), answer.written_text())?;
             }
         }
         match rule.action {

@@ -186,7 +186,9 @@ fn action() -> impl Strategy<Value = Action> {
     let redirect = (proptest::option::of(host), scheme, any::<Option<u16>>(), to);
     let redirect = redirect
         .prop_map(|(host, scheme, port, path)| Action::Redirect(Redirect { status: 301, scheme, host, port, path }));
-    let answer = (any::<u16>(), hostile(), hostile()).prop_map(|(status, kind, text)| {
+    let variable = prop::sample::select(vec!["", "$host", "$remote_addr", "${escaped_request_uri}", "$http_x-"]);
+    let answer = (any::<u16>(), hostile(), hostile(), variable).prop_map(|(status, kind, text, variable)| {
+        let text = [&text, variable].concat();
         let answer = FixedAnswer::new(status, Some(&kind), &text).or_else(|| FixedAnswer::new(status, None, &text));
         answer.map_or(Action::Respond(status), Action::Answer)
     });

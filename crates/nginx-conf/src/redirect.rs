@@ -55,12 +55,13 @@ pub fn redirect(
     writer.line("return").token(&Token::number(*status)).text(url).end()
 }
 
-/// Whether something of a request stands in the URL to which a rule sends clients.
+/// Whether the URL to which a rule sends clients, or the text that it answers, needs variables that are not there otherwise.
 pub fn has_variables(rule: &Rule) -> bool {
-    let Action::Redirect(Redirect { path: PathRewrite::ReplaceTarget(target), .. }) = &rule.action else {
-        return false;
-    };
-    target.has_variables()
+    match &rule.action {
+        Action::Redirect(Redirect { path: PathRewrite::ReplaceTarget(target), .. }) => target.has_variables(),
+        Action::Answer(answer) => headers::need_variables(answer.parts()),
+        Action::Redirect(_) | Action::Forward(_) | Action::Respond(_) => false,
+    }
 }
 
 /// Makes `$sparrow_redirect_port` what follows the host: nothing, where a URL of the scheme need not name its port.
@@ -128,5 +129,6 @@ pub fn answer(writer: &mut Writer<'_>, answer: &FixedAnswer, policy: &Policy, se
     let mut headers = LocationHeaders::default();
     headers::add_to_answer(&mut headers, &policy.answer_headers, settings)?;
     headers.write_of_answer(writer, settings)?;
-    writer.line("return").token(&Token::number(answer.status())).token(&Token::constant(answer.text())?).end()
+    let text = headers::parts_token(answer.parts(), settings)?;
+    writer.line("return").token(&Token::number(answer.status())).token(&text).end()
 }

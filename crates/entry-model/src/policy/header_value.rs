@@ -11,7 +11,7 @@ pub struct HeaderValue(Vec<HeaderPart>);
 /// A part of a [`HeaderValue`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HeaderPart {
-    /// This text, of printable ASCII without `$`.
+    /// This text, without `$`; in a header, of printable ASCII.
     Text(String),
     /// What is known of the request, or of its answer.
     Variable(HeaderVariable),
@@ -107,28 +107,21 @@ impl HeaderValue {
     pub const LONGEST: usize = 3000;
 
     /// Most variables in a value: with their names it must fit into a token of nginx.
-    const MOST_VARIABLES: usize = 16;
+    pub(crate) const MOST_VARIABLES: usize = 16;
 
     /// Reads a value. `${name}` is the same as `$name`.
     ///
     /// # Errors
     /// What is wrong with it: it is one line of printable ASCII, in which `$` stands before the name of a known variable alone.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const DOLLAR: &str = "of variables a value of a header has those of a closed list, and no other `$`";
         // In nginx's configuration these have a backslash.
         let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\')).count();
         if text.len() + escaped > Self::LONGEST || !text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
             return Err("a value of a header has up to 3000 printable characters of ASCII");
         }
-        let mut pieces = text.split('$');
-        let mut parts = vec![HeaderPart::Text(pieces.next().unwrap_or_default().to_owned())];
-        for piece in pieces {
-            let (name, rest) = split_name(piece).ok_or(DOLLAR)?;
-            parts.push(HeaderPart::Variable(HeaderVariable::new(name).ok_or(DOLLAR)?));
-            parts.push(HeaderPart::Text(rest.to_owned()));
-        }
-        parts.retain(|part| !matches!(part, HeaderPart::Text(text) if text.is_empty()));
-        let value = Self(parts);
+        let value = Self(
+            split_parts(text).ok_or("of variables a value of a header has those of a closed list, and no other `$`")?,
+        );
         if value.variables().count() > Self::MOST_VARIABLES {
             return Err("a value of a header has up to 16 variables");
         }
@@ -154,6 +147,19 @@ impl HeaderValue {
     }
 }
 
+/// The parts of a text; none if a `$` stands elsewhere than before the name of a known variable.
+pub(crate) fn split_parts(text: &str) -> Option<Vec<HeaderPart>> {
+    let mut pieces = text.split('$');
+    let mut parts = vec![HeaderPart::Text(pieces.next().unwrap_or_default().to_owned())];
+    for piece in pieces {
+        let (name, rest) = split_name(piece)?;
+        parts.push(HeaderPart::Variable(HeaderVariable::new(name)?));
+        parts.push(HeaderPart::Text(rest.to_owned()));
+    }
+    parts.retain(|part| !matches!(part, HeaderPart::Text(text) if text.is_empty()));
+    Some(parts)
+}
+
 /// The name of a variable with which a text begins, and what follows it.
 fn split_name(text: &str) -> Option<(&str, &str)> {
     match text.strip_prefix('{') {
@@ -168,10 +174,17 @@ fn split_name(text: &str) -> Option<(&str, &str)> {
 impl fmt::Display for HeaderValue {
     /// As annotations have it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|part| match part {
-            HeaderPart::Text(text) => f.write_str(text),
-            HeaderPart::Variable(variable) => write!(f, "${{{}}}", variable.name()),
-        })
+        self.0.iter().try_for_each(|part| part.fmt(f))
+    }
+}
+
+impl fmt::Display for HeaderPart {
+    /// As annotations have it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Variable(variable) => write!(f, "${{{}}}", variable.name()),
+        }
     }
 }
 

@@ -28,6 +28,7 @@ pub use client_tls::{Cipher, ClientTls, Encryption};
 pub use cors::{Cors, CorsOrigin, CorsOrigins};
 pub use error_pages::ErrorPages;
 pub use external_auth::{ExternalAuth, RenamedHeader};
+pub(crate) use header_value::split_parts;
 pub use header_value::{HeaderPart, HeaderValue, HeaderVariable};
 pub use headers::{
     AddedHeader, AnswerHeaders, CONNECTION_HEADERS, ConnectionHeader, HeaderField, Replacement, RequestHeaders,

@@ -137,7 +137,9 @@ mod tests {
 
     fn told(text: &str) -> Option<String> {
         match answer(text)? {
-            Action::Answer(answer) => Some(format!("{} {}: {}", answer.status(), answer.content_type(), answer.text())),
+            Action::Answer(answer) => {
+                Some(format!("{} {}: {}", answer.status(), answer.content_type(), answer.written_text()))
+            }
             _ => None,
         }
     }
@@ -157,12 +159,16 @@ mod tests {
             ),
             ("more_set_headers \"Content-Type: text/css\"; return 201 x;", "201 text/css: x"),
             ("return 403 'Not for you';", "403 text/plain: Not for you"),
+            ("return 200 $host;", "200 text/plain: ${host}"),
+            ("return 200 \"$remote_addr\\n\";", "200 text/plain: ${remote_addr}\n"),
+            ("return 403 'No, ${remote_addr}, not at $host';", "403 text/plain: No, ${remote_addr}, not at ${host}"),
         ] {
             assert_eq!(told(text).as_deref(), Some(expected), "{text}");
         }
         for text in [
-            "return 200 $host;",
-            "return 200 \"$remote_addr\";",
+            "return 200 $http_cookie;",
+            "return 200 \"$document_root\";",
+            "return 200 \"$\";",
             "return 403;",
             "return 444 x;",
             "return 100 x;",

@@ -147,7 +147,9 @@ pub fn instead_of(name: &str) -> Option<&'static str> {
             "`proxy-ssl-secret` and `proxy-ssl-verify`"
         }
         "proxy_ssl_certificate" | "proxy_ssl_certificate_key" => "`proxy-ssl-secret`",
-        "return" => "`permanent-redirect`, `temporal-redirect`, or a text without variables",
+        "return" => {
+            "`permanent-redirect`, `temporal-redirect`, or a text without cookies, passwords and variables of other lists"
+        }
         "rewrite" => "`rewrite-target`, `app-root` or `permanent-redirect`",
         "satisfy" => "`satisfy`",
         "ssl_client_certificate" | "ssl_verify_client" | "ssl_verify_depth" => "`auth-tls-secret`",

@@ -37,7 +37,7 @@ const READ_AS_DATA: &str = "Its lines are read one by one, and never given to ng
     `more_clear_headers`, `add_header`, `proxy_hide_header`, `proxy_set_header`, `more_set_input_headers`, `more_clear_input_headers`), times \
     and sizes (`proxy_…_timeout`, `client_max_body_size`, `client_body_buffer_size`, `proxy_buffer_size`, `proxy_buffers`, \
     `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`, with the variables of \
-    `permanent-redirect`), a fixed text (`return 200 \"ok\"`, with `default_type` or the header `Content-Type`; without one it is `text/html` if \
+    `permanent-redirect`), a text (`return 200 \"ok\"`, with the variables of headers that are known of a request, and with `default_type` or the header `Content-Type`; without one it is `text/html` if \
     it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
     say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \

@@ -67,7 +67,7 @@ fn line_that_may_keep_someone_out_closes() {
         "return 302 https://login.example?rd=$http_x;",
         "return 302 https://$http_x/;",
         "return 301 https://$host$request_uri;",
-        "return 200 $uri;",
+        "return 200 $http_cookie;",
         "return 100 text;",
         "return text;",
         "include /etc/nginx/deny.conf;",

@@ -69,7 +69,9 @@ fn texts_of_snippets_are_told() {
     let port = backend("one");
     let lines = "server-snippet: \"location = /robots.txt { add_header Content-Type text/plain; return 200 'User-agent: *\\nDisallow: /\\n'; } \
                  location /health { access_log off; default_type application/json; add_header X-A $host always; return 200 '{\\\"up\\\": \\\"; }\\\"}'; } \
-                 location = /empty.html { return 204; } location = /teapot { return 418 teapot; }\"\n\
+                 location = /empty.html { return 204; } location = /teapot { return 418 teapot; } \
+                 location = /ip { return 200 '$remote_addr $host $request_method $uri?$args $http_x_a\\n'; } \
+                 location = /no { return 403 '<p>No, ${remote_addr}</p>'; }\"\n\
                  whitelist-source-range: 192.0.2.0/24";
     let all = "configuration-snippet: \"more_set_headers 'X-Robots-Tag: none'; return 200 '<h1>soon</h1>';\"";
     for program in programs() {
@@ -89,9 +91,11 @@ fn texts_of_snippets_are_told() {
             ("a.example", "/health/x", 200, "application/json", "{\"up\": \"; }\"}"),
             ("a.example", "/healthy", 200, "application/json", "{\"up\": \"; }\"}"),
             ("a.example", "/empty.html", 204, "", ""),
+            ("a.example", "/ip?a=%0ab", 200, "text/plain", "127.0.0.1 a.example GET /ip?a=%0ab <b>\n"),
+            ("a.example", "/no", 403, "text/html", "<p>No, 127.0.0.1</p>"),
             ("b.example", "/any/page.css", 200, "text/html", "<h1>soon</h1>"),
         ] {
-            let answer = http::get(bench.http, host, path, "").unwrap();
+            let answer = http::get(bench.http, host, path, "X-A: <b>\r\n").unwrap();
             assert_eq!((answer.status, answer.header("Content-Type")), (status, kind), "{host}{path}");
             assert!(text.is_empty() || answer.text() == text, "{host}{path}: {}", answer.text());
         }
@@ -100,13 +104,13 @@ fn texts_of_snippets_are_told() {
         assert_eq!(header("a.example", "/health", "X-A"), "a.example");
         assert_eq!(header("b.example", "/", "X-Robots-Tag"), "none");
         assert_eq!(statuses(&bench, ["/teapot", "/health/../x"]), [418, 400]);
-        // A text with a variable is not told, and nobody gets anything instead.
+        // A text with what may be a secret is not told, and nobody gets anything instead.
         bench.write(
             "all.yaml",
             &format!(
                 "{CLASS}---\n{}---\n{}",
                 service("one", port),
-                web(port, "configuration-snippet: 'return 200 $host;'")
+                web(port, "configuration-snippet: 'return 200 $http_cookie;'")
             ),
         );
         eventually("closed", || statuses(&bench, ["/", "/x"]) == [503; 2]);

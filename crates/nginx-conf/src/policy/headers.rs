@@ -56,12 +56,21 @@ pub fn write(writer: &mut Writer<'_>, headers: &AnswerHeaders, module: ProxyModu
 /// Whether a value of a policy needs variables that are not there otherwise.
 pub fn have_variables(policy: &Policy) -> bool {
     let added = policy.answer_headers.added.iter().map(|header| &header.field);
-    let mut variables = policy.request_headers.set.iter().chain(added).flat_map(|field| field.variables());
-    variables.any(|variable| variable.of_url().is_some())
+    policy.request_headers.set.iter().chain(added).any(|field| need_variables(field.value().parts()))
+}
+
+/// Whether a text needs variables that are not there otherwise.
+pub fn need_variables(parts: &[HeaderPart]) -> bool {
+    parts.iter().any(|part| matches!(part, HeaderPart::Variable(variable) if variable.of_url().is_some()))
 }
 
 fn value_token(value: &HeaderValue, settings: &Settings) -> Option<Token> {
-    let text = value.parts().iter().try_fold(Text::default(), |text, part| match part {
+    parts_token(value.parts(), settings)
+}
+
+/// A text as one token. `None` if nginx could not read it.
+pub fn parts_token(parts: &[HeaderPart], settings: &Settings) -> Option<Token> {
+    let text = parts.iter().try_fold(Text::default(), |text, part| match part {
         HeaderPart::Text(constant) => text.constant(constant),
         HeaderPart::Variable(variable) => Some(add_variable(text, variable, settings)),
     });
