@@ -23,6 +23,7 @@
 
 mod acme_http01;
 mod amounts;
+mod anchored_pattern;
 mod attach;
 mod attached_claims;
 mod authorities;

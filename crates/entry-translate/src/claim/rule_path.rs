@@ -1,8 +1,9 @@
 //! What the path of a rule matches, and what becomes of the path of a request.
 
-use entry_model::{Action, PathMatch, PathRewrite, Pattern, Redirect, TemplatePart, template_parts};
+use entry_model::{Action, PathMatch, PathRewrite, Redirect, TemplatePart, template_parts};
 use pattern_engine::{MAX_PATTERN_BYTES, PatternError, compile};
 
+use crate::anchored_pattern::{anchored, anchored_whole, literal_beginning};
 use crate::path::{into_prefix, parse_path};
 use crate::policy::path_rewrite::{constant, without_groups};
 use crate::policy::path_treatment::{PathTarget, PathTreatment, PatternDialect};
@@ -92,16 +93,6 @@ pub fn unusable_path(text: &str, treatment: &PathTreatment<'_>) -> Option<RulePa
     Some(RulePath { matches: PathMatch::Regex(pattern.written_as(&written)), outcome: PathOutcome::Unavailable })
 }
 
-/// What whatever a pattern matches begins with: a part of its text, or the root.
-fn literal_beginning(text: &str) -> &str {
-    let text = text.strip_prefix('^').unwrap_or(text);
-    let is_literal = |c: char| c.is_ascii_alphanumeric() || "/-_~".contains(c);
-    let end = text.find(|c| !is_literal(c)).unwrap_or(text.len()).min(MAX_PATTERN_BYTES / 2);
-    // What is before such a sign need not be there.
-    let end = if text[end..].starts_with(['*', '?', '{']) { end.saturating_sub(1) } else { end };
-    if is_alternation(text) || end == 0 { "/" } else { &text[..end] }
-}
-
 /// What the whole path becomes, if that is said and is not the path itself.
 fn template_of<'a>(text: &str, treatment: &'a PathTreatment<'_>) -> Option<&'a str> {
     let template = match &treatment.target {
@@ -143,18 +134,15 @@ fn pattern_match(
     if !text.starts_with(['/', '^', '(']) {
         return Err(format!("The path {} cannot be used: write it with a `/` at the front", quoted(text)));
     }
-    let pattern = anchored(text, ignores_case, "").map_err(wrong)?.written_as(text);
+    let pattern = anchored(text, ignores_case).map_err(wrong)?.written_as(text);
     let rewrite = match template {
         None => None,
         Some(template) => Some(match constant(template) {
             Some(path) => whole(path),
-            None => {
-                let rest = if reaches_the_end(text) { "" } else { "(?s:.*)" };
-                PathRewrite::Regex {
-                    pattern: anchored(text, ignores_case, rest).map_err(wrong)?,
-                    template: template.to_owned(),
-                }
-            }
+            None => PathRewrite::Regex {
+                pattern: anchored_whole(text, ignores_case).map_err(wrong)?,
+                template: template.to_owned(),
+            },
         }),
     };
     Ok((PathMatch::Regex(pattern), rewrite))
@@ -163,42 +151,6 @@ fn pattern_match(
 /// A rewrite of the whole path. Without anything, the path is the root.
 fn whole(path: &str) -> PathRewrite {
     PathRewrite::ReplaceFull(if path.is_empty() { "/" } else { path }.to_owned())
-}
-
-/// A pattern that is bound to the beginning of a path, with what follows it.
-fn anchored(text: &str, ignores_case: bool, rest: &str) -> Result<Pattern, PatternError> {
-    let case = if ignores_case { "(?i)" } else { "" };
-    let text = text.strip_prefix('^').unwrap_or(text);
-    if is_alternation(text) {
-        compile(&format!("{case}^(?:{text}){rest}"))
-    } else {
-        compile(&format!("{case}^{text}{rest}"))
-    }
-}
-
-/// Whether a pattern is a choice as a whole.
-fn is_alternation(text: &str) -> bool {
-    let (mut depth, mut in_class, mut escaped) = (0_u32, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' => escaped = true,
-            b']' => in_class = false,
-            _ if in_class => {}
-            b'[' => in_class = true,
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            b'|' if depth == 0 => return true,
-            _ => {}
-        }
-    }
-    false
-}
-
-/// Whether a pattern matches up to the end of a path wherever it matches.
-fn reaches_the_end(text: &str) -> bool {
-    let ends = ["(.*)", ".*", "$"].into_iter().filter_map(|end| text.strip_suffix(end));
-    !is_alternation(text) && ends.into_iter().any(|before| !before.ends_with('\\'))
 }
 
 /// The path that a pattern of ingress-nginx stands for, and what becomes of it, where a path and a rewrite mean the same.

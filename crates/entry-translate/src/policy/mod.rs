@@ -53,6 +53,7 @@ mod snippet_harmless;
 mod snippet_lines;
 mod snippet_locations;
 mod snippet_redirects;
+mod snippet_rewrites;
 mod snippet_text;
 mod snippet_treatment;
 mod snippets;

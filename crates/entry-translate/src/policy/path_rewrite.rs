@@ -140,7 +140,7 @@ fn read_ingress_nginx<'a>(reader: &mut AnnotationReader<'a, '_>) -> PathTreatmen
 }
 
 /// Reads a target of ingress-nginx: the template of a path, or a URL with one.
-fn parse_target(text: &str) -> Result<PathTarget<'_>, &'static str> {
+pub fn parse_target(text: &str) -> Result<PathTarget<'_>, &'static str> {
     let schemes = [("http://", Some(Scheme::Http)), ("https://", Some(Scheme::Https)), ("$scheme://", None)];
     let found = schemes.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
     let Some((rest, scheme)) = found else { return parse_template(text).map(PathTarget::Whole) };

@@ -12,7 +12,7 @@ use super::snippet_text::Statement;
 use super::snippet_treatment::{NOT_FIXED, NOT_KNOWN, Outcome, read_treatment, take_out};
 
 /// Most paths that an object may have answered.
-const MOST_ANSWERED_PATHS: usize = 16;
+pub const MOST_ANSWERED_PATHS: usize = 16;
 
 /// Reads one.
 pub fn read_statement(statement: &Statement, annotations: &mut Annotations<'_>) -> Outcome {

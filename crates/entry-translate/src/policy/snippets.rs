@@ -13,6 +13,7 @@ use super::snippet_answers::{Returned, content_type, read_return, says_content_t
 use super::snippet_harmless::instead_of;
 use super::snippet_lines::{act, read_statement};
 use super::snippet_redirects::{is_https_redirect, read_host_redirect, read_path_redirect};
+use super::snippet_rewrites::{push_pattern_redirect, read_pattern_redirect, with_returns};
 use super::snippet_text::{Statement, read_statements};
 use super::snippet_treatment::{Outcome, read_buffers};
 use super::table::{IngressNginxAnnotation, Scope, Topic};
@@ -36,9 +37,9 @@ pub const TOPIC: Topic = Topic {
 const READ_AS_DATA: &str = "Its lines are read one by one, and never given to nginx. Headers (`more_set_headers`, \
     `more_clear_headers`, `add_header`, `proxy_hide_header`, `proxy_set_header`, `more_set_input_headers`, `more_clear_input_headers`), times \
     and sizes (`proxy_…_timeout`, `client_max_body_size`, `client_body_buffer_size`, `proxy_buffer_size`, `proxy_buffers`, \
-    `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL`, with the variables of \
+    `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL` or `rewrite ^ URL permanent`, with the variables of \
     `permanent-redirect`), a text (`return 200 \"ok\"`, with the variables of headers that are known of a request, and with `default_type` or the header `Content-Type`; without one it is `text/html` if \
-    it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`) or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
+    it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`), in `server-snippet` of all that a pattern matches (`rewrite ^/old/(.*)$ /new/$1 permanent`), or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
     say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \
     `allow RANGE` with `deny all` and `deny RANGE` (in `configuration-snippet`), `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there), and the same with `location ~ EXPRESSION`, \
@@ -53,7 +54,7 @@ const OF_HOST: &str = "server-snippet";
 pub fn read(reader: &mut AnnotationReader<'_, '_>, annotations: &mut Annotations<'_>) {
     for name in [OF_HOST, "configuration-snippet"] {
         let Some(text) = reader.ingress_nginx_text(name) else { continue };
-        match read_statements(text) {
+        match read_statements(text).map(with_returns) {
             Ok(statements) => read_snippet(reader, annotations, name, &statements),
             Err(why) => {
                 close(annotations, name);
@@ -107,8 +108,10 @@ fn read_snippet(
     }
     let content_type = content_type(statements);
     // `return` comes before `deny`, wherever it stands.
-    let (returns, others): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.name == "return");
+    let (returns, mut others): (Vec<_>, Vec<_>) = statements.iter().partition(|one| one.name == "return");
     let is_alone = returns.is_empty();
+    // They are tried before locations, which must be known then.
+    others.sort_by_key(|one| one.name == "rewrite");
     for statement in returns.into_iter().chain(others) {
         let line = || quoted(&statement.name);
         // Behind a `return` nothing comes.
@@ -187,6 +190,11 @@ fn redirect_some(
     let is_of_host = name == OF_HOST;
     if let Some(redirect) = read_path_redirect(statement, is_of_host) {
         return push(&mut annotations.path_redirects, redirect);
+    }
+    if is_of_host && let Some(redirect) = read_pattern_redirect(statement) {
+        // Of both it would be the first, where the one of a path is the first there.
+        let is_second = annotations.path_redirects.iter().any(|other| redirect.path.matches(&other.path));
+        return !is_second && push_pattern_redirect(&mut annotations.answered_paths, redirect);
     }
     // What others serve at the host would not be redirected, and ours counts.
     if is_https_redirect(statement) && !is_of_host && reader.own_text("ssl-redirect").is_none() {

@@ -63,7 +63,12 @@ fn line_that_may_keep_someone_out_closes() {
         "location ~ /(?!x) { return 503; }",
         "location ~* \"/admin(\" { return 405; }",
         &many,
-        "rewrite ^/secret /denied redirect;",
+        "rewrite ^/secret /denied last;",
+        "rewrite ^/secret /secret/denied redirect;",
+        "rewrite ^/a /b redirect; location ~ x { deny all; }",
+        "rewrite ^/a /b redirect; rewrite ^/abc /d redirect;",
+        "rewrite ^(/a)$ /b redirect; rewrite ^/a.* /d redirect;",
+        "return 403; rewrite ^/a /b redirect;",
         "return 302 https://login.example?rd=$http_x;",
         "return 302 https://$http_x/;",
         "return 301 https://$host$request_uri;",
@@ -98,6 +103,18 @@ fn line_that_may_keep_someone_out_closes() {
             assert!(verdict.findings()[0].message.starts_with("Requests are answered 503"), "{line}: {verdict:#?}");
         }
     }
+}
+
+#[test]
+fn rewrite_of_a_pattern_is_for_all_paths_of_a_server_alone() {
+    let lines = "rewrite ^/old/(.*)$ /new/$1 permanent; rewrite ^/abc https://b.example/ redirect;";
+    let served = built([web(SERVER, lines)]);
+    for (path, is_redirected) in [("/old/x", true), ("/abcd", true), ("/old", false), ("/x/old/y", false)] {
+        let action = found(&served, "a.example", path).map(|rule| &rule.action);
+        assert_eq!(matches!(action, Some(Action::Redirect(_))), is_redirected, "{path}");
+    }
+    assert_eq!(served.verdicts[&object(Kind::Ingress, "web")].acceptance(), Acceptance::Accepted);
+    assert_statuses(&built([web(CONFIGURATION, lines)]), &[("/", 503), ("/old/x", 503)]);
 }
 
 #[test]

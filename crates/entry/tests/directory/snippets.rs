@@ -117,3 +117,46 @@ fn texts_of_snippets_are_told() {
         entry.terminate();
     }
 }
+
+#[test]
+fn rewrites_of_snippets_send_clients_elsewhere() {
+    let port = backend("one");
+    let of_host = |host: &str, annotation: &str| {
+        web(port, annotation)
+            .replace("name: web\n  annotations", &format!("name: {host}\n  annotations"))
+            .replace("a.example", &format!("{host}.example"))
+    };
+    let lines = "server-snippet: \"rewrite ^/old/(.*)$ /new/$1 permanent; rewrite ^/blog(/|$)(.*) https://b.example/$2 redirect;\"";
+    let all = "configuration-snippet: rewrite ^ https://new.$host$request_uri? permanent;";
+    let group = "configuration-snippet: rewrite ^/(.*)$ https://b.example/x/$1 redirect;";
+    let one = "configuration-snippet: rewrite ^/app/(.*)$ /$1 last;";
+    let objects = [
+        format!("{CLASS}---\n{}", service("one", port)),
+        of_host("a", lines),
+        of_host("c", all),
+        of_host("d", group),
+        of_host("e", one),
+    ];
+    for program in programs() {
+        let bench = Bench::new(&program);
+        bench.write("all.yaml", &objects.join("---\n"));
+        let entry = bench.start(&["run"]);
+        eventually("served", || bench.asks("a.example", "/x").0 == 200);
+        for (host, sent, status, location) in [
+            ("a.example", "/old/a%2Fb?c=d", 301, "http://a.example/new/a%2Fb?c=d"),
+            // No end of a line is matched, as there.
+            ("a.example", "/old/a%0d%0aX:y", 200, ""),
+            ("a.example", "/blog", 302, "https://b.example/"),
+            ("a.example", "/blog/a?b", 302, "https://b.example/a?b"),
+            ("a.example", "/old", 200, ""),
+            ("a.example", "/%6Fld/x", 400, ""),
+            ("c.example", "/a?b", 301, "https://new.c.example/a?b"),
+            ("d.example", "/a%20b?c", 302, "https://b.example/x/a%20b?c"),
+            ("e.example", "/app/x", 503, ""),
+        ] {
+            let answer = http::get(bench.http, host, sent, "").unwrap();
+            assert_eq!((answer.status, answer.header("Location")), (status, location), "{host}{sent}");
+        }
+        entry.terminate();
+    }
+}
