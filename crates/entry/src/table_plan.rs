@@ -41,14 +41,19 @@ impl Default for TablePlan {
     fn default() -> Self {
         Self {
             planner: Planner::new(|rule, policy| {
-                // A text is in a location of its own. A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
+                // A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
                 // session has, its cookie says, which is read by the location.
-                let is_carried = !matches!(rule.action, Action::Answer(_))
-                    && !may_match_challenges(rule)
+                let is_carried = !may_match_challenges(rule)
                     && policy.client_certificates.is_none()
                     && policy.client_tls.is_default()
                     && !(matches!(policy.balancing, Balancing::Session(_)) && has_several_shares(rule));
-                is_carried.then(|| Class(PolicyClass::of(policy).0))
+                let class = || match &rule.action {
+                    Action::Answer(answer) => {
+                        PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
+                    }
+                    Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => Class(PolicyClass::of(policy).0),
+                };
+                is_carried.then(class)
             }),
             needs: FrameNeeds::default(),
             hosts: SortedMap::default(),
@@ -182,7 +187,7 @@ fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
     let mut seen: HashSet<(PolicyId, Protocol, bool)> = HashSet::new();
     let hosts = routes.hosts.iter().filter(|(name, _)| !left.contains(name));
     for rule in hosts.flat_map(|(_, host)| &host.rules).chain(&routes.default) {
-        let mut is_new = false;
+        let mut is_new = matches!(rule.action, Action::Answer(_));
         for backend in backends(rule) {
             is_new |= seen.insert((rule.policy, backend.protocol, backend.keep_alive));
         }
@@ -246,8 +251,9 @@ fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
 #[cfg(test)]
 mod tests {
     use entry_model::{
-        Affinity, Backend, Forward, HashPart, Key, Kind, Listener, ListenerSet, Match, PathMatch, PathRewrite,
-        Policies, Policy, SessionCookie, Timeouts, WeightedBackend,
+        AddedHeader, Affinity, AnswerHeaders, Backend, FixedAnswer, Forward, HashPart, HeaderField, Key, Kind,
+        Listener, ListenerSet, Match, PathMatch, PathRewrite, Policies, Policy, SessionCookie, Timeouts,
+        WeightedBackend,
     };
 
     use super::*;
@@ -317,6 +323,37 @@ mod tests {
             let left = TablePlan::default().plan(&routes, &Settings::default());
             assert_eq!(left.hosts.is_empty(), is_carried, "{balancing:?} {weights:?}");
         }
+    }
+
+    #[test]
+    fn texts_are_carried_and_new_ones_need_no_other_frame() {
+        let mut plan = TablePlan::default();
+        let mut with_text = |path: &str, text: &str, header: Option<&str>| {
+            let mut routes = routes(80, 1);
+            let field = |value| HeaderField::new("X-A", value).unwrap();
+            let added = header.map(|value| AddedHeader { field: field(value), always: true }).into_iter().collect();
+            let answer_headers = AnswerHeaders { added, ..AnswerHeaders::default() };
+            let policy = routes.policies.intern(&Policy { answer_headers, ..Policy::default() });
+            let answer = Action::Answer(FixedAnswer::new(200, None, text).unwrap());
+            let host = Host {
+                rules: vec![Rule { action: answer.clone(), ..forward(path, 80, policy) }],
+                closed: true,
+                ..Host::default()
+            };
+            routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
+            routes.default = Some(Rule { action: answer, ..forward("/", 80, policy) });
+            let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
+            let left = plan.plan(&routes, &settings);
+            assert!(left.hosts.is_empty() && left.default.is_none());
+            nginx_conf::render_frame(&routes, &left, plan.needs(), &settings).hash
+        };
+        let plain = with_text("/a", "one", None);
+        assert_eq!(with_text("/b", "two", None), plain);
+        let told = with_text("/b", "two", Some("$request_uri"));
+        assert_ne!(told, plain, "headers that no text had");
+        assert_eq!(with_text("/c", "three", Some("$request_uri")), told);
+        assert_eq!(with_text("/c", "three", None), told);
+        assert_ne!(with_text("/c", "$host", None), told, "a text with something of the request");
     }
 
     #[test]

@@ -134,7 +134,7 @@ impl ChosenLocation<'_> {
         let place = self.path.location_kind()?;
         match &self.action {
             ChosenAction::Respond(status) => respond(writer, *status, context.settings)?,
-            ChosenAction::Answer(fixed) => answer(writer, fixed, &self.policy, context.settings)?,
+            ChosenAction::Answer(fixed) => answer(writer, fixed, &self.policy.answer_headers.added, context.settings)?,
             ChosenAction::Redirect(elsewhere) => redirect(writer, &place, elsewhere, context)?,
             ChosenAction::Forward { rewrite, protocol } => {
                 self.forward(writer, &place, rewrite, *protocol, context)?;

@@ -11,15 +11,16 @@ use entry_model::{Host, HostName, Listener, Scheme};
 
 use crate::context::Context;
 use crate::error_page::{self, answer_headers};
-use crate::frame_needs::{ForwardLocation, FrameNeeds};
+use crate::frame_needs::{ForwardLocation, FrameNeeds, TextLocation};
 use crate::listen;
-use crate::policy::{client_certificates, client_tls};
+use crate::policy::{client_certificates, client_tls, headers};
+use crate::policy_class::PolicyClass;
 use crate::proxy_target::{proxy_module, scheme, write_treatment};
 use crate::server::{CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
 use crate::token::{Text, Token, is_host_name, path_token};
 use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, endpoint_choice, policy};
+use crate::{RenderNote, Settings, endpoint_choice, policy, redirect};
 
 /// How many idle connections to backends a worker keeps, of all of one protocol.
 const KEPT_CONNECTIONS: usize = 2048;
@@ -217,6 +218,12 @@ impl<'a> FrameServer<'_, 'a> {
                 writer.take_back(&mark);
             }
         }
+        for (class, location) in &self.needs.texts {
+            let mark = writer.mark();
+            if write_text_location(writer, *class, location, self.servers.settings).is_none() {
+                writer.take_back(&mark);
+            }
+        }
     }
 }
 
@@ -240,6 +247,26 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
     writer.line(module.pass()).text(url).end()?;
     write_treatment(writer, protocol, &location.policy, module, context)?;
     endpoint_choice::write_of_module(writer, &location.policy.balancing, settings)?;
+    writer.close();
+    Some(())
+}
+
+/// The location of texts of a class. The module tells those that are fixed, before anything is done there.
+fn write_text_location(
+    writer: &mut Writer<'_>,
+    class: PolicyClass,
+    location: &TextLocation,
+    settings: &Settings,
+) -> Option<()> {
+    let name = |text: Text| text.own("sparrow-text-").plain_of(&class.to_string(), '_');
+    writer.line("location").words(["="]).text(name).open(None)?;
+    match &location.answer {
+        Some(answer) => redirect::answer(writer, answer, &location.headers, settings)?,
+        None => {
+            headers::write_of_text(writer, &location.headers, settings)?;
+            writer.line("return").words(["503", "$sparrow_503"]).end()?;
+        }
+    }
     writer.close();
     Some(())
 }

@@ -1,10 +1,11 @@
 //! What routes of a table need of the frame: locations that carry their policies out, and upstreams of the protocols that
 //! their backends speak.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use entry_model::{Action, Destination, Policy, Protocol, Rule};
+use entry_model::{Action, AddedHeader, Destination, FixedAnswer, Policy, Protocol, Rule};
 
+use crate::policy::headers;
 use crate::policy_class::{PolicyClass, carried_out_by_location};
 use crate::token::Text;
 
@@ -15,6 +16,8 @@ pub struct FrameNeeds {
     pub(crate) locations: BTreeSet<ForwardLocation>,
     /// The upstreams through which it does.
     pub(crate) upstreams: BTreeSet<TableUpstream>,
+    /// The locations in which it answers with texts.
+    pub(crate) texts: BTreeMap<PolicyClass, TextLocation>,
 }
 
 /// A location of the frame for all requests of a table that are forwarded in one way.
@@ -24,6 +27,14 @@ pub(crate) struct ForwardLocation {
     pub upstream: TableUpstream,
     pub class: PolicyClass,
     pub policy: Policy,
+}
+
+/// A location of the frame for all texts that clients are told with the same headers, or for one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TextLocation {
+    /// What is told there, if something of a request stands in it: else the module knows that.
+    pub answer: Option<FixedAnswer>,
+    pub headers: Vec<AddedHeader>,
 }
 
 /// An upstream for all backends of a table that speak one protocol.
@@ -37,8 +48,19 @@ pub(crate) struct TableUpstream {
 impl FrameNeeds {
     /// Adds what a rule with its policy needs.
     pub fn add(&mut self, rule: &Rule, policy: &Policy) {
-        let Action::Forward(forward) = &rule.action else { return };
-        for share in &forward.backends {
+        let shares = match &rule.action {
+            Action::Forward(forward) => &forward.backends[..],
+            Action::Answer(answer) => {
+                let location = || TextLocation {
+                    answer: answer.fixed_text().is_none().then(|| answer.clone()),
+                    headers: policy.answer_headers.added.clone(),
+                };
+                self.texts.extend(PolicyClass::of_text(answer, policy).map(|class| (class, location())));
+                &[]
+            }
+            Action::Redirect(_) | Action::Respond(_) => &[],
+        };
+        for share in shares {
             let Destination::Backend(backend) = &share.destination else { continue };
             let upstream = TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive };
             self.upstreams.insert(upstream);
@@ -52,7 +74,18 @@ impl FrameNeeds {
 
     /// Whether a frame that has these has what others need.
     pub fn cover(&self, others: &Self) -> bool {
-        others.locations.is_subset(&self.locations) && others.upstreams.is_subset(&self.upstreams)
+        others.locations.is_subset(&self.locations)
+            && others.upstreams.is_subset(&self.upstreams)
+            && others.texts.keys().all(|class| self.texts.contains_key(class))
+    }
+
+    /// Whether texts, or headers of texts, need variables that are not there otherwise.
+    pub(crate) fn have_variables_in_texts(&self) -> bool {
+        let values = |text: &TextLocation| {
+            let headers = text.headers.iter().any(|header| headers::need_variables(header.field.value().parts()));
+            headers || text.answer.as_ref().is_some_and(|answer| headers::need_variables(answer.parts()))
+        };
+        self.texts.values().any(values)
     }
 
     /// The protocols of backends.

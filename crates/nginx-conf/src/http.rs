@@ -72,7 +72,8 @@ pub fn write<'a>(
     }
     writer.open(&directive("http"));
     let policies = PolicySet::of(servers.routes, servers.routes.rules(), needs);
-    let redirects = servers.routes.rules().any(redirect::has_variables);
+    let has_variables =
+        servers.routes.rules().any(redirect::has_variables) || needs.is_some_and(FrameNeeds::have_variables_in_texts);
     // First the control server, so that the place of the hash is before any text of an object.
     let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
@@ -92,7 +93,7 @@ pub fn write<'a>(
         .chain(forwarding(settings, servers.upstreams))
         .chain(x_accel_headers::ignore_headers(settings))
         .chain(error_page::http())
-        .chain(policy::http(&policies, redirects, settings, needs.is_some()))
+        .chain(policy::http(&policies, has_variables, settings, needs.is_some()))
         .chain(settings.headers.directives(settings, servers.upstreams.has_grpc(settings)))
         .chain(settings.gzip.iter().flat_map(Gzip::directives))
         .chain(settings.brotli.iter().flat_map(Brotli::directives))

@@ -232,7 +232,9 @@ fn follow<'a>(
             _ if inexpressible::of_rule(rule).is_some() => redirect::respond(writer, 503, context.settings)?,
             Action::Redirect(elsewhere) => redirect::redirect(writer, place, elsewhere, context)?,
             Action::Respond(status) => redirect::respond(writer, *status, context.settings)?,
-            Action::Answer(answer) => redirect::answer(writer, answer, context.routes.policy(rule), context.settings)?,
+            Action::Answer(answer) => {
+                redirect::answer(writer, answer, &context.routes.policy(rule).answer_headers.added, context.settings)?;
+            }
             Action::Forward(_) => redirect::respond(writer, 503, context.settings)?,
         },
     }

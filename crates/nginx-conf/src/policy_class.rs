@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use entry_model::{ClientTls, Policies, Policy, PolicyId};
+use entry_model::{ClientTls, FixedAnswer, Policies, Policy, PolicyId};
 use sha2::{Digest, Sha256};
 
 /// Names policies that the same directives of a location carry out. Of equal content it is always the same, so neither the frame nor
@@ -16,6 +16,17 @@ impl PolicyClass {
     /// The class of a policy.
     pub fn of(policy: &Policy) -> Self {
         Self(content_hash(&carried_out_by_location(policy)))
+    }
+
+    /// The class of texts that are told with the headers of a policy, or of one alone in which something of a request stands; none if neither
+    /// is there.
+    pub fn of_text(answer: &FixedAnswer, policy: &Policy) -> Option<Self> {
+        let added = &policy.answer_headers.added;
+        match answer.fixed_text() {
+            Some(_) if added.is_empty() => None,
+            Some(_) => Some(Self(content_hash(added))),
+            None => Some(Self(content_hash(&(answer, added)))),
+        }
     }
 }
 

@@ -1,11 +1,10 @@
 //! Locations that send clients elsewhere, or answer themselves.
 
-use entry_model::{Action, FixedAnswer, PathRewrite, Policy, Redirect, Rule, Scheme};
+use entry_model::{Action, AddedHeader, FixedAnswer, PathRewrite, Redirect, Rule, Scheme};
 
 use crate::Settings;
 use crate::context::Context;
 use crate::error_page::{BAD_REQUEST, REJECT, answer_headers};
-use crate::location_headers::LocationHeaders;
 use crate::location_kind::LocationKind;
 use crate::policy::headers;
 use crate::policy::url_text::url_text;
@@ -119,16 +118,14 @@ pub fn respond(writer: &mut Writer<'_>, status: u16, settings: &Settings) -> Opt
     .end()
 }
 
-/// Answers with a text, and with the headers that a policy has clients told.
-pub fn answer(writer: &mut Writer<'_>, answer: &FixedAnswer, policy: &Policy, settings: &Settings) -> Option<()> {
+/// Answers with a text, and with these headers.
+pub fn answer(writer: &mut Writer<'_>, answer: &FixedAnswer, added: &[AddedHeader], settings: &Settings) -> Option<()> {
     writer.write(&REJECT);
     // Else what a path ends with would say what the text is.
     writer.line("types").open(None)?;
     writer.close();
     writer.line("default_type").token(&Token::constant(answer.content_type())?).end()?;
-    let mut headers = LocationHeaders::default();
-    headers::add_to_answer(&mut headers, &policy.answer_headers, settings)?;
-    headers.write_of_answer(writer, settings)?;
+    headers::write_of_text(writer, added, settings)?;
     let text = headers::parts_token(answer.parts(), settings)?;
     writer.line("return").token(&Token::number(answer.status())).token(&text).end()
 }

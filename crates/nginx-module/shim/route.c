@@ -100,6 +100,47 @@ sparrow_set_texts(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_deci
 }
 
 
+static sparrow_answer_t *
+sparrow_copy_answer(ngx_pool_t *pool, sparrow_decision_t *decision)
+{
+    sparrow_answer_t  *answer;
+
+    answer = ngx_palloc(pool, sizeof(sparrow_answer_t));
+    if (answer == NULL
+        || sparrow_copy(pool, &answer->text, decision->text) != NGX_OK
+        || sparrow_copy(pool, &answer->content_type, decision->content_type) != NGX_OK)
+    {
+        return NULL;
+    }
+
+    answer->status = decision->status;
+
+    return answer;
+}
+
+
+/* The same that `return` does. */
+static ngx_int_t
+sparrow_answer(ngx_http_request_t *r, sparrow_answer_t *answer)
+{
+    ngx_http_complex_value_t  value;
+
+    if (answer == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    /* nginx, or `error_page`, makes the body. */
+    if (answer->status >= NGX_HTTP_BAD_REQUEST && answer->text.len == 0) {
+        return answer->status;
+    }
+
+    ngx_memzero(&value, sizeof(ngx_http_complex_value_t));
+    value.value = answer->text;
+
+    return ngx_http_send_response(r, answer->status, answer->content_type.len ? &answer->content_type : NULL, &value);
+}
+
+
 /* Puts the name of the location in the place of the path, until it was found. */
 static ngx_int_t
 sparrow_enter(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision_t *decision)
@@ -111,6 +152,13 @@ sparrow_enter(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision
         return NGX_ERROR;
     }
 
+    if (decision->content_type.len) {
+        ctx->answer = sparrow_copy_answer(r->pool, decision);
+        if (ctx->answer == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
     ctx->tries = decision->tries;
     ngx_memcpy(ctx->endpoints, decision->endpoints, decision->tries * sizeof(sparrow_endpoint_t));
 
@@ -118,26 +166,6 @@ sparrow_enter(ngx_http_request_t *r, sparrow_main_conf_t *smcf, sparrow_decision
     r->uri = ctx->location;
 
     return NGX_OK;
-}
-
-
-/* The same that `return` does. */
-static ngx_int_t
-sparrow_answer(ngx_http_request_t *r, sparrow_decision_t *decision)
-{
-    ngx_http_complex_value_t  value;
-
-    /* nginx, or `error_page`, makes the body. */
-    if (decision->status >= NGX_HTTP_BAD_REQUEST) {
-        return decision->status;
-    }
-
-    ngx_memzero(&value, sizeof(ngx_http_complex_value_t));
-    if (sparrow_copy(r->pool, &value.value, decision->redirect) != NGX_OK) {
-        return NGX_HTTP_INTERNAL_SERVER_ERROR;
-    }
-
-    return ngx_http_send_response(r, decision->status, NULL, &value);
 }
 
 
@@ -249,7 +277,7 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return decision.status ? sparrow_answer(r, &decision) : NGX_DECLINED;
+    return decision.status ? sparrow_answer(r, sparrow_copy_answer(r->pool, &decision)) : NGX_DECLINED;
 }
 
 
@@ -325,6 +353,10 @@ sparrow_rewrite_handler(ngx_http_request_t *r)
                       "sparrow: the request is answered 500: its server has no location \"%V\", of which the table speaks",
                       &ctx->location);
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    if (ctx->answer) {
+        return sparrow_answer(r, ctx->answer);
     }
 
     if (ctx->target.len && sparrow_replace_target(r, ctx) != NGX_OK) {

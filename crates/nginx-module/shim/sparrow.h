@@ -54,7 +54,8 @@ typedef struct {
     sparrow_endpoint_t  endpoints[SPARROW_MAX_TRIES]; /* in the order in which they are tried */
     uint8_t          tries;     /* how many there are */
     sparrow_bytes_t  location;
-    sparrow_bytes_t  redirect;  /* where the client is sent; empty if it is not */
+    sparrow_bytes_t  text;      /* where the client is sent, or what it is told */
+    sparrow_bytes_t  content_type; /* the type of what it is told, perhaps in the location; empty if it is told nothing */
     sparrow_bytes_t  target;    /* what the backend is asked for: that of the request where nothing changes of it */
     sparrow_bytes_t  prefix;    /* what was taken off the path, as it was sent */
     sparrow_bytes_t  route;     /* the object whose rule it is */
@@ -63,7 +64,7 @@ typedef struct {
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 176, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 192, "the layout that Rust has");
 
 /* By what one of the endpoints of a backend is chosen. */
 typedef struct {
@@ -232,6 +233,13 @@ typedef struct {
     ngx_int_t                  subset;      /* among how many endpoints those of a key are spread; unset: it has one */
 } sparrow_loc_conf_t;
 
+/* What a client is answered, or where it is sent. */
+typedef struct {
+    ngx_uint_t                 status;
+    ngx_str_t                  text;
+    ngx_str_t                  content_type;
+} sparrow_answer_t;
+
 /* Of a request that goes on in a location that the table names. */
 typedef struct {
     ngx_str_t                  location;    /* the name, which stands in `r->uri` until the location was found */
@@ -239,6 +247,8 @@ typedef struct {
     ngx_str_t                  target;      /* what the backend is asked for; empty where it is what the client sent */
     ngx_str_t                  unparsed_uri;/* what stands in its place else, while that stands there */
     ngx_flag_t                 valid_unparsed_uri; /* and whether nginx would have sent it on as it is */
+
+    sparrow_answer_t          *answer;      /* what is told in the location; NULL: it says that itself */
 
     ngx_str_t                  backend;     /* if a key leads to one of its endpoints, until that was done */
     ngx_flag_t                 has_named;   /* whether it has the endpoint that the client named */

@@ -74,7 +74,8 @@ struct DecisionOfC {
     endpoints: [EndpointOfC; MAX_TRIES],
     tries: u8,
     location: Bytes,
-    redirect: Bytes,
+    text: Bytes,
+    content_type: Bytes,
     target: Bytes,
     prefix: Bytes,
     route: Bytes,
@@ -92,7 +93,7 @@ struct TableOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 176);
+const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 192);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -172,7 +173,8 @@ impl DecisionOfC {
         endpoints: [EndpointOfC::NONE; MAX_TRIES],
         tries: 0,
         location: Bytes::EMPTY,
-        redirect: Bytes::EMPTY,
+        text: Bytes::EMPTY,
+        content_type: Bytes::EMPTY,
         target: Bytes::EMPTY,
         prefix: Bytes::EMPTY,
         route: Bytes::EMPTY,
@@ -184,7 +186,8 @@ impl DecisionOfC {
     fn new(decision: Decision, texts: &Texts, sent: Bytes) -> Self {
         let mut told = Self {
             location: Bytes::new(texts.location.as_bytes()),
-            redirect: Bytes::new(&texts.redirect),
+            text: Bytes::new(&texts.text),
+            content_type: Bytes::new(texts.content_type.as_bytes()),
             target: if texts.keeps_target { sent } else { Bytes::new(&texts.target) },
             prefix: Bytes::new(&texts.prefix),
             route: Bytes::new(texts.route.as_bytes()),
@@ -194,7 +197,7 @@ impl DecisionOfC {
         };
         match decision {
             Decision::Decline | Decision::Enter => {}
-            Decision::Answer(status) | Decision::Redirect(status) => told.status = status,
+            Decision::Answer(status) | Decision::Text(status) | Decision::Redirect(status) => told.status = status,
             Decision::Forward(tries) => {
                 (told.endpoints, told.tries) = EndpointOfC::all(tries);
             }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use entry_model::{PathRewrite, Protocol, Redirect, Scheme};
-use route_table::{Backend, EndpointChoice, Fault, Found, Request, Route, Step, Table, may_run};
+use route_table::{Backend, Class, EndpointChoice, Fault, Found, Request, Route, Step, Table, may_run};
 
 use crate::balancer::{Balancer, Order, Tries};
 use crate::forward_target::{AmbiguousTarget, SplitTarget, cut_fragment, has_path, is_ambiguous};
@@ -59,6 +59,8 @@ pub enum Decision {
     Forward(Tries),
     /// It is answered: in the location that is named, if there is a name, else with the status and no more.
     Answer(u16),
+    /// It is answered with this status and a text: in the location that is named, if there is a name.
+    Text(u16),
     /// The client is sent elsewhere, with this status.
     Redirect(u16),
 }
@@ -68,8 +70,10 @@ pub enum Decision {
 pub struct Texts {
     /// The name of the location in which the request goes on.
     pub location: String,
-    /// Where the client is sent.
-    pub redirect: Vec<u8>,
+    /// Where the client is sent, or what it is told.
+    pub text: Vec<u8>,
+    /// The type of what it is told.
+    pub content_type: String,
     /// Whether the backend is asked for the path and the query as they were sent.
     pub keeps_target: bool,
     /// Else what it is asked for.
@@ -86,12 +90,12 @@ pub struct Texts {
 
 impl Texts {
     fn clear(&mut self) {
-        let Self { location, redirect, keeps_target, target, prefix, route, backend, complaint } = self;
+        let Self { location, text, content_type, keeps_target, target, prefix, route, backend, complaint } = self;
         *keeps_target = false;
-        for text in [location, route, backend, complaint] {
-            text.clear();
+        for name in [location, content_type, route, backend, complaint] {
+            name.clear();
         }
-        for bytes in [redirect, target, prefix] {
+        for bytes in [text, target, prefix] {
             bytes.clear();
         }
     }
@@ -232,6 +236,17 @@ impl Texts {
             }
             Step::Redirect(redirect) => self.redirect(route, redirect, request),
             Step::Respond(status) => Ok(Decision::Answer(status)),
+            Step::Answer(answer) => {
+                // Most are told no more than with any answer.
+                if route.rule().class != Class::default() || answer.fixed_text().is_none() {
+                    self.location.push_str("sparrow-text-");
+                    self.location.push_str(&route.names().class);
+                }
+                let Some(text) = answer.fixed_text() else { return Ok(Decision::Enter) };
+                self.text.extend_from_slice(text.as_bytes());
+                self.content_type.push_str(answer.content_type());
+                Ok(Decision::Text(answer.status()))
+            }
         }
     }
 
@@ -268,11 +283,11 @@ impl Texts {
         if host.is_empty() {
             return Err(AmbiguousTarget);
         }
-        self.redirect = [b"https://", host].concat();
+        self.text = [b"https://", host].concat();
         if port != Scheme::Https.default_port() {
-            self.redirect.extend_from_slice(format!(":{port}").as_bytes());
+            self.text.extend_from_slice(format!(":{port}").as_bytes());
         }
-        self.redirect.extend_from_slice(request.target);
+        self.text.extend_from_slice(request.target);
         Ok(Decision::Redirect(308))
     }
 
@@ -293,8 +308,8 @@ impl Texts {
         split(request.target, route)?.rewrite(&redirect.path, &mut target)?;
         let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
         let asked = entry_model::Request { scheme: asked.scheme, host, ..entry_model::Request::default() };
-        self.redirect = redirect.origin(&asked, port).into_bytes();
-        self.redirect.append(&mut target);
+        self.text = redirect.origin(&asked, port).into_bytes();
+        self.text.append(&mut target);
         Ok(Decision::Redirect(redirect.status))
     }
 }

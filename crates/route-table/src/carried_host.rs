@@ -167,7 +167,8 @@ fn most_bytes(rule: &ModelRule) -> usize {
     let action = match &rule.action {
         ModelAction::Forward(forward) => SHARE_BYTES * forward.backends.len(),
         ModelAction::Redirect(redirect) => redirect.host.as_ref().map_or(0, String::len),
-        ModelAction::Respond(_) | ModelAction::Answer(_) => 0,
+        ModelAction::Answer(answer) => answer.content_type().len() + answer.written_text().len(),
+        ModelAction::Respond(_) => 0,
     };
     let Key { namespace, name } = &*rule.origin.key;
     let method = method.as_ref().map_or(0, String::len);
@@ -250,8 +251,7 @@ impl<'a> RuleContext<'a> {
             }
             ModelAction::Redirect(redirect) => Action::Redirect(redirect.clone()),
             ModelAction::Respond(status) => Action::Respond(*status),
-            // Whoever plans has no class for it, so it is not carried.
-            ModelAction::Answer(answer) => Action::Respond(answer.status()),
+            ModelAction::Answer(answer) => Action::Answer(answer.clone()),
         }
     }
 

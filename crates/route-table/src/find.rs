@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use entry_model::{ACME_CHALLENGE, PathRewrite, Pattern, Redirect, Scheme};
+use entry_model::{ACME_CHALLENGE, FixedAnswer, PathRewrite, Pattern, Redirect, Scheme};
 
 use crate::backend::Backend;
 use crate::cache::Decoded;
@@ -80,6 +80,8 @@ pub enum Step<'a> {
     Redirect(&'a Redirect),
     /// It is answered with this status and no more.
     Respond(u16),
+    /// It is answered with a text.
+    Answer(&'a FixedAnswer),
 }
 
 impl Route {
@@ -110,6 +112,7 @@ impl Route {
             (Action::Forward { .. }, ChosenShare::Status(status)) => Step::Respond(*status),
             (Action::Redirect(redirect), _) => Step::Redirect(redirect),
             (Action::Respond(status), _) => Step::Respond(*status),
+            (Action::Answer(answer), _) => Step::Answer(answer),
         }
     }
 }
@@ -368,7 +371,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             return Ok(Found::ToHttps(Route { rules, index, share: ChosenShare::Status(503) }));
         }
         let share = match &rule.action {
-            Action::Redirect(_) | Action::Respond(_) => ChosenShare::Status(503),
+            Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => ChosenShare::Status(503),
             Action::Forward { shares, .. } => match Share::choose(shares, request.chance).map(|share| &share.target) {
                 Some(Target::Backend(name)) => ChosenShare::Backend(self.backend(name)?),
                 Some(Target::Status(status)) => ChosenShare::Status(*status),

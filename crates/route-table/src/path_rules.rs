@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
-use entry_model::{Key, Kind, ListenerSet, ObjectRef, PathRewrite, Pattern, Redirect, Scheme, UrlText, ValueMatch};
+use entry_model::{
+    FixedAnswer, Key, Kind, ListenerSet, ObjectRef, PathRewrite, Pattern, Redirect, Scheme, UrlText, ValueMatch,
+};
 use pattern_engine::CompiledPatterns;
 
 use crate::bytes::{ByteReader, ByteWriter};
@@ -40,7 +42,7 @@ pub struct Rule {
     pub redirect_to_https: bool,
     /// Which of its backend's endpoints a request gets.
     pub endpoint_choice: EndpointChoice,
-    /// The location of the frame that does it, as all else of the policy asks for.
+    /// The location of the frame that does it, as all else of the policy asks for; [`Class::default`] for a fixed text that needs none.
     pub class: Class,
     /// The object that asked for it.
     pub origin: ObjectRef,
@@ -92,6 +94,8 @@ pub enum Action {
     Redirect(Redirect),
     /// It is answered with this status and no more.
     Respond(u16),
+    /// It is answered with a text.
+    Answer(FixedAnswer),
 }
 
 /// A share of the requests.
@@ -289,6 +293,12 @@ impl Action {
                 writer.u8(3);
                 writer.u16(*status);
             }
+            Self::Answer(answer) => {
+                writer.u8(4);
+                writer.u16(answer.status());
+                writer.text(answer.content_type());
+                writer.text(&answer.written_text());
+            }
         }
     }
 
@@ -305,6 +315,7 @@ impl Action {
                 path: decode_rewrite(reader, patterns)?,
             })),
             3 => reader.u16().map(Self::Respond),
+            4 => FixedAnswer::new(reader.u16()?, Some(reader.text()?), reader.text()?).map(Self::Answer),
             _ => None,
         }
     }

@@ -160,3 +160,36 @@ fn rewrites_of_snippets_send_clients_elsewhere() {
         entry.terminate();
     }
 }
+
+#[test]
+fn new_texts_come_into_force_without_a_reload() {
+    let port = backend("one");
+    let [_, _, with_module] = programs();
+    let bench = Bench::new(&with_module);
+    bench.write("all.yaml", &format!("{CLASS}---\n{}", service("one", port)));
+    let text = |path: &str, text: &str| {
+        let header = "add_header X-Sent $request_uri always;";
+        web(
+            port,
+            &format!(
+                "server-snippet: 'location = {path} {{ {header} return 200 \"{text}\"; }} location = /fixed {{ return 200 \"{text}\"; }}'"
+            ),
+        )
+    };
+    bench.write("web.yaml", &text("/one", "first"));
+    let entry = bench.start(&["run"]);
+    let asks = |path: &str| {
+        let answer = http::get(bench.http, "a.example", path, "").unwrap();
+        (answer.text(), answer.header("X-Sent").to_owned())
+    };
+    let told = |text: &str, sent: &str| (text.to_owned(), sent.to_owned());
+    eventually("served", || asks("/one?a") == told("first", "/one?a"));
+    let reloads = || ["nginx_reloads", "frame_reloads"].map(|name| entry.count(name));
+    let before = reloads();
+    bench.write("web.yaml", &text("/two", "second"));
+    eventually("another text", || asks("/two") == told("second", "/two"));
+    assert_eq!(asks("/fixed"), told("second", ""));
+    assert_eq!(statuses(&bench, ["/one", "/two", "/fixed"]), [200; 3]);
+    assert_eq!(reloads(), before);
+    entry.terminate();
+}

@@ -60,6 +60,8 @@ mod source_ranges;
 mod streams;
 #[path = "../../../nginx-conf/tests/serve/support.rs"]
 mod support;
+#[path = "../../../nginx-conf/tests/serve/texts.rs"]
+mod texts;
 #[path = "../../../nginx-conf/tests/serve/tls_passthrough.rs"]
 mod tls_passthrough;
 #[path = "../../../nginx-conf/tests/serve/x_accel_headers.rs"]

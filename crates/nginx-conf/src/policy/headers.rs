@@ -1,6 +1,8 @@
 //! What backends and clients are told by a rule.
 
-use entry_model::{AnswerHeaders, HeaderPart, HeaderValue, HeaderVariable, Policy, Replacement, RequestHeaders};
+use entry_model::{
+    AddedHeader, AnswerHeaders, HeaderPart, HeaderValue, HeaderVariable, Policy, Replacement, RequestHeaders,
+};
 
 use crate::Settings;
 use crate::location_headers::LocationHeaders;
@@ -25,16 +27,23 @@ pub fn add(
     for name in &answer.hidden {
         headers.hide_of_backend(Token::constant(name)?);
     }
-    add_to_answer(headers, answer, settings)
+    add_to_answer(headers, &answer.added, settings)
 }
 
 /// Adds what clients are told.
-pub fn add_to_answer(headers: &mut LocationHeaders, answer: &AnswerHeaders, settings: &Settings) -> Option<()> {
-    for header in &answer.added {
+fn add_to_answer(headers: &mut LocationHeaders, added: &[AddedHeader], settings: &Settings) -> Option<()> {
+    for header in added {
         let (name, value) = (Token::constant(header.field.name())?, value_token(header.field.value(), settings)?);
         if header.always { headers.add_to_answer(name, value) } else { headers.add_to_success(name, value) }
     }
     Some(())
+}
+
+/// Writes what clients are told with a text.
+pub fn write_of_text(writer: &mut Writer<'_>, added: &[AddedHeader], settings: &Settings) -> Option<()> {
+    let mut headers = LocationHeaders::default();
+    add_to_answer(&mut headers, added, settings)?;
+    headers.write_of_answer(writer, settings)
 }
 
 /// Writes what else clients are told. `grpc_pass` changes no cookies and no addresses.

@@ -133,11 +133,11 @@ pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy, settings: &Settin
     Some(())
 }
 
-/// What policies need at the level of `http`, beside what the module has, if it routes. `redirects`: whether something of a request stands in
-/// the URL of a redirect.
+/// What policies need at the level of `http`, beside what the module has, if it routes. `has_variables`: whether something of a request stands
+/// in the URL of a redirect, or in a header of a text of a table.
 pub fn http(
     policies: &PolicySet<'_>,
-    redirects: bool,
+    has_variables: bool,
     settings: &Settings,
     has_module: bool,
 ) -> Vec<Directive<'static>> {
@@ -146,7 +146,7 @@ pub fn http(
     let asks = policies.iter().any(|policy| policy.external_auth.is_some());
     let names_servers = asks || policies.iter().any(|policy| policy.mirror.is_some());
     all.extend(asks.then(|| external_auth::http(has_module)).into_iter().flatten());
-    if names_servers || redirects || policies.iter().any(headers::have_variables) {
+    if names_servers || has_variables || policies.iter().any(headers::have_variables) {
         all.extend(url_text::variables(has_module));
     }
     if names_servers {

@@ -33,5 +33,6 @@ mod source_ranges;
 mod streams;
 mod support;
 mod template;
+mod texts;
 mod tls_passthrough;
 mod x_accel_headers;

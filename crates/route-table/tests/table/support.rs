@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use entry_model::{
     Action, Backend, BackendAddress, Certificate, CertificateId, CookieMatch, Destination, Endpoints, EndpointsId,
-    Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
-    PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes, RoutingDecision,
-    Rule, Scheme, SortedMap, Timeouts, UrlText, ValueMatch, WeightedBackend,
+    FixedAnswer, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef,
+    PathMatch, PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes,
+    RoutingDecision, Rule, Scheme, SortedMap, Timeouts, UrlText, ValueMatch, WeightedBackend,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -180,6 +180,8 @@ fn any_action() -> impl Strategy<Value = Action> {
             Action::Redirect(Redirect { status, scheme, host, port, path })
         }),
         1 => select(&[404_u16, 503][..]).prop_map(Action::Respond),
+        1 => (select(&[200_u16, 403][..]), select(&["", "麻雀\n", "<p>\"}\\", "${host}!"][..]))
+            .prop_map(|(status, text)| Action::Answer(FixedAnswer::new(status, None, text).expect("a text"))),
     ]
 }
 
@@ -365,6 +367,11 @@ pub enum Answer {
         name: String,
         status: u16,
     },
+    Text {
+        name: String,
+        class: Class,
+        answer: FixedAnswer,
+    },
     ToHttps(String),
     Frame,
     NotFound,
@@ -392,7 +399,9 @@ pub fn by_definition(routes: &Routes, asked: &AskedRequest) -> Answer {
             match &rule.action {
                 Action::Redirect(redirect) => Answer::Redirect { name, redirect: redirect.clone() },
                 Action::Respond(status) => Answer::Respond { name, status: *status },
-                Action::Answer(answer) => Answer::Respond { name, status: answer.status() },
+                Action::Answer(answer) => {
+                    Answer::Text { name, class: class_of(routes.policy(rule)), answer: answer.clone() }
+                }
                 Action::Forward(forward) => match forward.destination(asked.chance) {
                     None => Answer::Respond { name, status: 500 },
                     Some(Destination::Status(status)) => Answer::Respond { name, status: *status },
@@ -436,6 +445,9 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
         Ok(route_table::Found::Route(route)) => match route.step() {
             Step::Redirect(redirect) => Answer::Redirect { name: name(&route), redirect: redirect.clone() },
             Step::Respond(status) => Answer::Respond { name: name(&route), status },
+            Step::Answer(answer) => {
+                Answer::Text { name: name(&route), class: route.rule().class, answer: answer.clone() }
+            }
             Step::Forward { backend, rewrite } => Answer::Forward {
                 name: name(&route),
                 class: route.rule().class,
