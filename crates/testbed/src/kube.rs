@@ -36,7 +36,7 @@ use crate::daemon::{Daemons, tail};
 use crate::keeper::Keeper;
 use crate::ports::free_address;
 
-pub use self::programs::{Programs, available, cached};
+pub use self::programs::{Programs, available, cached, oauth2_programs};
 pub(crate) use self::programs::{kubernetes, version};
 
 /// Environment variable: directory of the run's API server.

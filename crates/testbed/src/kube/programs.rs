@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 const KUBERNETES_MODULE: &str = include_str!("../../kube/kubernetes/go.mod");
 const ETCD_MODULE: &str = include_str!("../../kube/etcd/go.mod");
+const OAUTH2_MODULE: &str = include_str!("../../kube/oauth2-proxy/go.mod");
 
 /// The programs that an API server is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +70,20 @@ pub fn cached(program: &str, script: &str) -> Result<PathBuf> {
         bail!("{} is missing: run {script}", path.display());
     }
     Ok(path)
+}
+
+/// `oauth2-proxy`, and the provider at which its users sign in.
+///
+/// # Errors
+/// As [`cached`].
+pub fn oauth2_programs() -> Result<[PathBuf; 2]> {
+    let version = |module| required(OAUTH2_MODULE, module);
+    let proxy = version("github.com/oauth2-proxy/oauth2-proxy/v7")?;
+    let provider = version("github.com/oauth2-proxy/mockoidc")?;
+    let program = |name: &str, version: &str| {
+        cached(&format!("{name}-{version}/{name}"), "`scripts/install-kube oauth2-proxy oauth2-provider`")
+    };
+    Ok([program("oauth2-proxy", proxy)?, program("oauth2-provider", provider)?])
 }
 
 impl Programs {
