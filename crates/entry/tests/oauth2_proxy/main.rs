@@ -1,4 +1,4 @@
-//! External authentication with a real oauth2-proxy, which lets users sign in at a provider of OpenID Connect, by the annotations that its
+//! External authentication with a real oauth2-proxy, which lets users sign in at a provider of `OpenID` Connect, by the annotations that its
 //! documentation has for ingress-nginx.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
