@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use entry_model::{
     Action, BackendAddress, Destination, EndpointSlice, EndpointState, Endpoints, EndpointsId, FieldPath, IpFamily,
-    Key, Kind, ObjectRef, Reason, Routes, Service, Snapshot, SortedMap,
+    Key, Kind, ObjectRef, Reason, Routes, Rule, Service, Snapshot, SortedMap,
 };
 
 use crate::attach::AttachedObject;
@@ -60,24 +60,50 @@ impl EndpointFinder {
             self.found.retain(|id, _| named.contains(id));
         }
         for id in &named {
-            let Some(service) = snapshot.services.get(&*id.service) else {
-                self.known.remove(*id);
-                self.found.remove(*id);
-                continue;
-            };
-            let known = self.known.get(*id).is_some_and(|known| Arc::ptr_eq(&known.service, service));
-            if !known || changed.contains(&*id.service) {
-                self.find(id, service);
-            }
+            self.find_of_port(id, snapshot, changed.contains(&*id.service));
         }
-        self.report(routes, attached);
+        if self.known.keys().any(|id| self.is_worth_knowing(id)) {
+            self.report(routes.rules(), attached);
+        }
         routes.endpoints.clone_from(&self.found);
     }
 
-    /// Finds the endpoints of those Services anew whose slices changed, where nothing else has that leads to endpoints. Whether objects
-    /// are told the same as before; what is found is right in any case.
-    pub fn follow_slices(&mut self, snapshot: &Snapshot) -> bool {
-        let mut is_told_the_same = true;
+    /// Finds the endpoints that the rules of some hosts name, beside those that are known, and tells the objects of the rules that lead
+    /// to them where there are none, or too many. The slices are those of the snapshot already ([`EndpointFinder::follow_slices`]).
+    pub fn find_more<'a>(
+        &mut self,
+        snapshot: &Snapshot,
+        rules: impl Iterator<Item = &'a Rule> + Clone,
+        attached: &mut [AttachedObject<'_>],
+    ) {
+        for id in rules.clone().flat_map(|rule| endpoints_of(&rule.action)) {
+            self.find_of_port(id, snapshot, false);
+        }
+        self.report(rules, attached);
+    }
+
+    /// Forgets endpoints to which nothing leads any more.
+    pub fn forget(&mut self, id: &EndpointsId) {
+        self.known.remove(id);
+        self.found.remove(id);
+    }
+
+    /// Finds the endpoints of a port, if they are not known as the snapshot has them.
+    fn find_of_port(&mut self, id: &EndpointsId, snapshot: &Snapshot, is_changed: bool) {
+        let Some(service) = snapshot.services.get(&*id.service) else {
+            self.forget(id);
+            return;
+        };
+        let is_known = self.known.get(id).is_some_and(|known| Arc::ptr_eq(&known.service, service));
+        if !is_known || is_changed {
+            self.find(id, service);
+        }
+    }
+
+    /// Finds the endpoints of those Services anew whose slices changed, where nothing else has that leads to endpoints. Returns the Services
+    /// of which objects are told something else than before; what is found is right in any case.
+    pub fn follow_slices(&mut self, snapshot: &Snapshot) -> Vec<ObjectRef> {
+        let mut told = Vec::new();
         for key in self.take_slices(snapshot) {
             let Some((key, service)) = snapshot.services.key(&key).zip(snapshot.services.get(&key)) else { continue };
             for port in &service.ports {
@@ -85,11 +111,13 @@ impl EndpointFinder {
                 if self.known.contains_key(&id) {
                     let before = self.lack_of(&id);
                     self.find(&id, service);
-                    is_told_the_same &= self.lack_of(&id) == before;
+                    if self.lack_of(&id) != before {
+                        told.push(ObjectRef { kind: Kind::Service, key: Arc::clone(key) });
+                    }
                 }
             }
         }
-        is_told_the_same
+        told
     }
 
     /// The endpoints that the routes name which were translated last.
@@ -101,6 +129,10 @@ impl EndpointFinder {
     fn lack_of(&self, id: &EndpointsId) -> (bool, usize) {
         let is_empty = self.found.get(id).is_none_or(|found| found.is_empty());
         (is_empty, self.known.get(id).map_or(0, |known| known.left_out))
+    }
+
+    fn is_worth_knowing(&self, id: &EndpointsId) -> bool {
+        self.lack_of(id) != (false, 0)
     }
 
     /// Takes over the slices of a snapshot. Returns the Services of those that changed.
@@ -141,13 +173,12 @@ impl EndpointFinder {
     }
 
     /// Tells the objects of rules of endpoints that there are none, or more than get requests.
-    fn report(&self, routes: &Routes, attached: &mut [AttachedObject<'_>]) {
-        let is_worth_knowing = |id: &EndpointsId| self.lack_of(id) != (false, 0);
-        if !self.known.keys().any(is_worth_knowing) {
+    fn report<'a>(&self, rules: impl Iterator<Item = &'a Rule>, attached: &mut [AttachedObject<'_>]) {
+        let named = rules.flat_map(|rule| endpoints_of(&rule.action).map(|id| (&rule.origin, id)));
+        let told: BTreeSet<(&ObjectRef, &EndpointsId)> = named.filter(|(_, id)| self.is_worth_knowing(id)).collect();
+        if told.is_empty() {
             return;
         }
-        let rules = routes.rules().flat_map(|rule| endpoints_of(&rule.action).map(|id| (&rule.origin, id)));
-        let told: BTreeSet<(&ObjectRef, &EndpointsId)> = rules.filter(|(_, id)| is_worth_knowing(id)).collect();
         let indexes: HashMap<ObjectRef, usize> =
             attached.iter().enumerate().map(|(index, attached)| (attached.object.clone(), index)).collect();
         for (object, id) in told {

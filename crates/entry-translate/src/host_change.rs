@@ -12,20 +12,23 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{CertificateId, Host, HostName, HostOwners, Key, Object, ObjectRef, Policy, Routes, Snapshot};
+use entry_model::{
+    CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Policy, Routes, Snapshot,
+};
 
 use crate::amounts::AskedAmounts;
 use crate::attach::{self, AttachedClasses, AttachedObject, RouteObject};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::bounds::claim_weight;
-use crate::cached_claims::CachedClaims;
+use crate::caches::{CachedClaims, Caches};
 use crate::claim::{self, Claims};
+use crate::endpoints::endpoints_of;
 use crate::host_bonds::{HostBonds, named_hosts, secret_of};
 use crate::host_or_segment::HostOrSegment;
 use crate::left_out::LeftOutPaths;
 use crate::merge::{HostMerger, MergeContext, MergedHosts};
 use crate::owners::{self, HostLists};
-use crate::retarget::{LastTranslation, route_object, services, shared_key};
+use crate::retarget::{LastTranslation, named_objects, route_object};
 use crate::tls::{self, LastGoodSecret, ReadCertificates};
 use crate::verdict_draft::VerdictDraft;
 use crate::{HostOwnership, TranslateSettings};
@@ -63,49 +66,45 @@ struct Surroundings {
 
 impl LastTranslation {
     /// Follows a change, if that can be done without a look at all that is there.
-    pub fn follow_change(
-        &mut self,
-        snapshot: &Snapshot,
-        settings: &TranslateSettings,
-        claims: &mut HashMap<usize, CachedClaims>,
-        merger: &mut HostMerger,
-        last_policy: &mut Arc<Policy>,
-    ) -> bool {
-        if let Some(plan) = self.plan(snapshot, settings, claims, merger) {
-            self.follow(plan, snapshot, claims, merger);
+    pub fn follow_change(&mut self, snapshot: &Snapshot, settings: &TranslateSettings, caches: &mut Caches) -> bool {
+        let told = caches.endpoints.follow_slices(snapshot);
+        if told.is_empty()
+            && let Some(plan) = self.plan(snapshot, settings, caches)
+        {
+            self.follow(plan, snapshot, settings, caches);
             self.settings.host_owners.clone_from(&settings.host_owners);
             return true;
         }
         if !self.is_same_beside_routes(snapshot, settings) {
             return false;
         }
-        if self.change_hosts(snapshot, settings, claims, merger, last_policy).is_some() {
+        if self.change_hosts(snapshot, settings, &told, caches).is_some() {
             return true;
         }
         // Perhaps one after the other: what the records say now, and where objects lead.
         let recorded = Snapshot { host_owners: Arc::clone(&snapshot.host_owners), ..self.snapshot.clone() };
-        if self.change_hosts(&recorded, settings, claims, merger, last_policy).is_none() {
+        if self.change_hosts(&recorded, settings, &told, caches).is_none() {
             return false;
         }
-        let Some(plan) = self.plan(snapshot, settings, claims, merger) else { return false };
-        self.follow(plan, snapshot, claims, merger);
+        let Some(plan) = self.plan(snapshot, settings, caches) else { return false };
+        self.follow(plan, snapshot, settings, caches);
         true
     }
 
-    /// Translates the hosts of the objects that changed. None if that is not enough: then nothing has changed but what is known of
-    /// hosts, which is known by what they were made of.
+    /// Translates the hosts of the objects that changed, and of those that name a Service of which something else is told. None if that is
+    /// not enough: then nothing has changed but what is known of hosts, which is known by what they were made of.
     fn change_hosts(
         &mut self,
         snapshot: &Snapshot,
         settings: &TranslateSettings,
-        claims: &mut HashMap<usize, CachedClaims>,
-        merger: &mut HostMerger,
-        last_policy: &mut Arc<Policy>,
+        told: &[ObjectRef],
+        caches: &mut Caches,
     ) -> Option<()> {
+        let Caches { claims, merger, endpoints, last_policy } = caches;
         let bonds = self.bonds.as_ref()?;
         let owned = settings.ownership == HostOwnership::Namespace;
         let changed = self.changed_records(snapshot, settings)?;
-        let (changes, amounts) = self.object_changes(bonds, snapshot, settings, claims, last_policy)?;
+        let (changes, amounts) = self.object_changes(bonds, snapshot, settings, told, claims, last_policy)?;
         let new: BTreeMap<&ObjectRef, &AskingObject> =
             changes.iter().filter_map(|change| Some((&change.reference, change.now.as_ref()?))).collect();
         let claims_of = |reference: &ObjectRef| {
@@ -170,6 +169,11 @@ impl LastTranslation {
 
         // From here on the change is followed.
         let merged = merger.merge_again(translated, &asked, selection, &context, &mut attached);
+        let rules = translated.iter().filter_map(|name| merger.made(name)).flat_map(|host| &host.rules);
+        endpoints.find_more(snapshot, rules, &mut attached);
+        let served = &self.translation.routes.hosts;
+        let led_to = translated.iter().filter_map(|name| served.get(name)).flat_map(|host| &host.rules);
+        let led_to: HashSet<EndpointsId> = led_to.flat_map(|rule| endpoints_of(&rule.action)).cloned().collect();
         let beside = beside(hosts, &asked, &attached, &all);
         let judge = |AttachedObject { object, source, draft }: AttachedObject<'_>| {
             judged.contains(&object).then(|| (object, draft.into_verdict(source.meta().generation)))
@@ -189,10 +193,11 @@ impl LastTranslation {
         self.translation.host_owners = host_owners;
         self.changes_at = self.changes_at.into_iter().chain(changes_at).min();
         self.put_hosts(translated, &reserved, &merged, merger);
+        self.drop_unused_endpoints(led_to, endpoints);
         self.note_bonds(beside, amounts);
-        self.note_secrets(&changes, &last_good, settings);
+        self.note_secrets(&changes, &last_good, snapshot, settings);
         for change in changes {
-            self.note_object(change, snapshot, claims);
+            self.note_object(change, snapshot, settings, claims);
         }
         self.snapshot = snapshot.clone();
         self.settings.host_owners.clone_from(&settings.host_owners);
@@ -206,6 +211,7 @@ impl LastTranslation {
         bonds: &HostBonds,
         snapshot: &Snapshot,
         settings: &TranslateSettings,
+        told: &[ObjectRef],
         claims: &HashMap<usize, CachedClaims>,
         last_policy: &mut Arc<Policy>,
     ) -> Option<(Vec<ObjectChange>, AskedAmounts)> {
@@ -213,7 +219,7 @@ impl LastTranslation {
         let is_attached = |object: &_| attach::is_attached(*object, &classes, settings);
         let mut changes = Vec::new();
         let mut amounts = bonds.amounts.clone();
-        let references = self.changed_objects(snapshot)?;
+        let references = self.changed_objects(snapshot, settings, told)?;
         for reference in &references {
             let before = match route_object(&self.snapshot, reference).filter(is_attached) {
                 Some(object) => {
@@ -243,8 +249,8 @@ impl LastTranslation {
                 }
             });
             let both = || before.iter().chain(&now);
-            // A default is for all hosts; and which endpoints there are is found for all routes together.
-            if both().any(|object| object.claims.default.is_some() || object.claims.name_endpoints()) {
+            // A default is for all hosts.
+            if both().any(|object| object.claims.default.is_some()) {
                 return None;
             }
             if before.is_some() || now.is_some() {
@@ -394,6 +400,7 @@ impl LastTranslation {
         &mut self,
         changes: &[ObjectChange],
         last_good: &BTreeMap<Key, LastGoodSecret>,
+        snapshot: &Snapshot,
         settings: &TranslateSettings,
     ) {
         let Some(bonds) = &mut self.bonds else { return };
@@ -413,6 +420,9 @@ impl LastTranslation {
                 gone.push(key);
             }
         }
+        // All who name one that changed were looked at.
+        let changed = snapshot.secrets.changed_keys(&self.snapshot.secrets, Arc::ptr_eq);
+        gone.extend(changed.into_iter().filter(|key| !last_good.contains_key(&***key)).map(|key| Key::clone(key)));
         let known = &self.translation.last_good;
         let is_new = |(key, good): &(&Key, &LastGoodSecret)| known.get(*key) != Some(*good);
         if gone.iter().any(|key| known.contains_key(key)) || last_good.iter().any(|good| is_new(&good)) {
@@ -425,22 +435,26 @@ impl LastTranslation {
         }
     }
 
-    /// Remembers what an object asks for now, and which Services it names.
-    fn note_object(&mut self, change: ObjectChange, snapshot: &Snapshot, claims: &mut HashMap<usize, CachedClaims>) {
+    /// Remembers what an object asks for now, and which objects it names.
+    fn note_object(
+        &mut self,
+        change: ObjectChange,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &mut HashMap<usize, CachedClaims>,
+    ) {
         let ObjectChange { reference, before, now } = change;
         if now.is_none() {
             self.translation.verdicts.remove(&reference);
         }
         if let Some(AskingObject { object, memory_address, claims: asked, .. }) = before {
-            for service in RouteObject::of(&object).into_iter().flat_map(|object| services(object, &asked)) {
-                self.users.remove(Arc::new(service), reference.clone());
-            }
+            let named = RouteObject::of(&object).map(|object| named_objects(object, &asked, &self.snapshot, settings));
+            named.into_iter().flatten().for_each(|named| self.users.remove(named, reference.clone()));
             claims.remove(&memory_address);
         }
         if let Some(AskingObject { object, memory_address, claims: asked, tls, .. }) = now {
-            for service in RouteObject::of(&object).into_iter().flat_map(|object| services(object, &asked)) {
-                self.users.insert(shared_key(snapshot, service), reference.clone());
-            }
+            let named = RouteObject::of(&object).map(|object| named_objects(object, &asked, snapshot, settings));
+            named.into_iter().flatten().for_each(|named| self.users.insert(named, reference.clone()));
             claims.insert(memory_address, CachedClaims { _object: object, claims: asked, tls });
         }
     }
@@ -508,8 +522,7 @@ fn surroundings(
     for object in &asking {
         let claims = claims_of(object)?;
         count += claims.rules.len();
-        // Which endpoints there are is found for all routes together.
-        if claims.name_endpoints() || count > 2 * MOST_CLAIMS {
+        if count > 2 * MOST_CLAIMS {
             return None;
         }
     }

@@ -4,17 +4,18 @@
 //! and only the hosts of those that lead elsewhere, or are treated otherwise, are made again: it costs what changed. Whatever
 //! else changes goes the whole way.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Host, HostName, HostOwners, Key, Kind, Object, ObjectRef, PolicyId, Snapshot, Verdict};
+use entry_model::{EndpointsId, Host, HostName, HostOwners, Key, Kind, Object, ObjectRef, PolicyId, Snapshot, Verdict};
 
 use crate::attach::{self, AttachedClasses, RouteObject};
-use crate::cached_claims::CachedClaims;
+use crate::caches::{CachedClaims, Caches};
 use crate::claim::{self, Claims};
-use crate::host_bonds::HostBonds;
+use crate::endpoints::{EndpointFinder, endpoints_at, endpoints_of};
+use crate::host_bonds::{HostBonds, secret_of};
 use crate::merge::HostMerger;
-use crate::service_users::ServiceUsers;
+use crate::object_users::ObjectUsers;
 use crate::translation::Translation;
 use crate::{HostOwnership, TranslateSettings, stream_services};
 
@@ -29,9 +30,12 @@ pub struct LastTranslation {
     pub translation: Translation,
     /// When the same snapshot gives something else, in seconds since 1970: what is said of certificates depends on the time.
     pub changes_at: Option<i64>,
-    pub users: ServiceUsers,
+    /// Which Services and Secrets the objects name.
+    pub users: ObjectUsers,
     /// How many rules have each policy, by its number.
     policy_uses: Vec<u32>,
+    /// How often something leads to the endpoints of a port.
+    endpoint_uses: HashMap<EndpointsId, usize>,
     /// What binds hosts together; none if that cannot be followed.
     pub bonds: Option<HostBonds>,
     /// The Services that the operator names: those to which ports of this entry lead, and the default backend.
@@ -67,8 +71,7 @@ impl LastTranslation {
         settings: &TranslateSettings,
         translation: &Translation,
         MadeOfAll { changes_at, bonds }: MadeOfAll,
-        claims: &HashMap<usize, CachedClaims>,
-        merger: &HostMerger,
+        Caches { claims, merger, .. }: &Caches,
     ) -> Option<Self> {
         // Hosts whose rules were added to from other hosts change with these.
         let has_inherited = merger.published().keys().any(|name| {
@@ -81,8 +84,8 @@ impl LastTranslation {
         // What is not attached has no claims. When it is, the whole way is gone.
         let users = route_objects(snapshot).filter_map(|(reference, object)| {
             let claims = &claims.get(&object.memory_address())?.claims;
-            let services = services(object, claims).into_iter();
-            Some(services.map(move |service| (shared_key(snapshot, service), reference.clone())))
+            let named = named_objects(object, claims, snapshot, settings).into_iter();
+            Some(named.map(move |named| (named, reference.clone())))
         });
         let users = users.flatten().collect();
         let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
@@ -90,29 +93,42 @@ impl LastTranslation {
         named_by_operator.extend(settings.defaults.default_backend.iter().map(|default| default.service.clone()));
         let mut policy_uses = vec![0; translation.routes.policies.id_count()];
         translation.routes.rules().for_each(|rule| policy_uses[rule.policy.0 as usize] += 1);
-        Some(Self { snapshot, settings, translation, changes_at, users, policy_uses, bonds, named_by_operator })
+        let mut endpoint_uses = HashMap::new();
+        let streams = translation.routes.streams.values().filter_map(|route| endpoints_at(&route.backend));
+        for id in translation.routes.rules().flat_map(|rule| endpoints_of(&rule.action)).chain(streams) {
+            *endpoint_uses.entry(id.clone()).or_default() += 1;
+        }
+        Some(Self {
+            snapshot,
+            settings,
+            translation,
+            changes_at,
+            users,
+            policy_uses,
+            endpoint_uses,
+            bonds,
+            named_by_operator,
+        })
     }
 
     /// The objects that lead elsewhere; none if more than that changed.
-    pub fn plan(
-        &self,
-        snapshot: &Snapshot,
-        settings: &TranslateSettings,
-        claims: &HashMap<usize, CachedClaims>,
-        merger: &HostMerger,
-    ) -> Option<Vec<Retarget>> {
+    pub fn plan(&self, snapshot: &Snapshot, settings: &TranslateSettings, caches: &Caches) -> Option<Vec<Retarget>> {
+        // What a Secret changes beside what objects ask for, hosts are looked at for.
+        if !snapshot.secrets.changed_keys(&self.snapshot.secrets, Arc::ptr_eq).is_empty() {
+            return None;
+        }
         if !self.is_same_beside_routes(snapshot, settings) || !self.changed_records(snapshot, settings)?.is_empty() {
             return None;
         }
         let classes = AttachedClasses::of(snapshot, settings);
         let mut plan = Vec::new();
-        for reference in self.changed_objects(snapshot)? {
+        for reference in self.changed_objects(snapshot, settings, &[])? {
             let before = route_object(&self.snapshot, &reference)?;
             let now = route_object(snapshot, &reference)?;
             match [before, now].map(|object| attach::is_attached(object, &classes, settings)) {
                 [false, false] => {}
                 [true, true] => {
-                    plan.push(self.retarget(reference, (before, now), snapshot, settings, claims, merger)?);
+                    plan.push(self.retarget(reference, (before, now), snapshot, settings, caches)?);
                 }
                 _ => return None,
             }
@@ -120,18 +136,38 @@ impl LastTranslation {
         Some(plan)
     }
 
-    /// The objects that changed, or that name a Service which did; none if they are many, or the operator names such a Service.
-    pub fn changed_objects(&self, snapshot: &Snapshot) -> Option<BTreeSet<ObjectRef>> {
+    /// The objects that changed, or that name a Service or a Secret which did, or a Service of which something else is told; none if they
+    /// are many, the operator names such a Service, or something is said of such a Secret itself.
+    pub fn changed_objects(
+        &self,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        told: &[ObjectRef],
+    ) -> Option<BTreeSet<ObjectRef>> {
         let services = snapshot.services.changed_keys(&self.snapshot.services, Arc::ptr_eq);
+        let secrets = snapshot.secrets.changed_keys(&self.snapshot.secrets, Arc::ptr_eq);
         let ingresses = snapshot.ingresses.changed_keys(&self.snapshot.ingresses, Arc::ptr_eq);
-        let users = services.iter().flat_map(|service| self.users.of(service)).cloned();
-        let changed = |kind| move |key: &&Arc<Key>| ObjectRef { kind, key: Arc::clone(key) };
-        let objects = services.iter().map(changed(Kind::Service)).chain(ingresses.iter().map(changed(Kind::Ingress)));
-        let objects: BTreeSet<ObjectRef> = objects.chain(users).collect();
+        let reference = |kind| move |key: &&Arc<Key>| ObjectRef { kind, key: Arc::clone(key) };
+        let named = services.iter().map(reference(Kind::Service)).chain(secrets.iter().map(reference(Kind::Secret)));
+        let mut objects: BTreeSet<ObjectRef> = services.iter().map(reference(Kind::Service)).collect();
+        objects.extend(ingresses.iter().map(reference(Kind::Ingress)));
+        // A Service may ask for routes to itself.
+        objects.extend(told.iter().cloned());
+        for named in named.chain(told.iter().cloned()) {
+            // Something is said of such a Secret itself.
+            if settings.quarantine.contains_key(&named) || snapshot.unreadable.contains_key(&named) {
+                return None;
+            }
+            objects.extend(self.users.of(&named).take(MOST_OBJECTS + 1).cloned());
+            if objects.len() > MOST_OBJECTS {
+                return None;
+            }
+        }
         if objects.len() > MOST_OBJECTS {
             return None;
         }
-        if services.iter().any(|key| self.named_by_operator.contains(&***key)) {
+        let mut services = services.iter().map(|key| &***key).chain(told.iter().map(|told| &*told.key));
+        if services.any(|key| self.named_by_operator.contains(key)) {
             return None;
         }
         Some(objects)
@@ -161,13 +197,14 @@ impl LastTranslation {
         Some(names)
     }
 
-    /// Whether nothing but Services and Ingresses has changed, their endpoints, and the records of owners.
+    /// Whether nothing but Services, Secrets and Ingresses has changed, endpoints, and the records of owners.
     pub fn is_same_beside_routes(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> bool {
         let same_secrets = Arc::ptr_eq(&settings.last_good, &self.settings.last_good);
         let same_time =
             settings.now >= self.settings.now && self.changes_at.is_none_or(|changes_at| settings.now < changes_at);
         let others = Snapshot {
             services: self.snapshot.services.clone(),
+            secrets: self.snapshot.secrets.clone(),
             ingresses: self.snapshot.ingresses.clone(),
             endpoint_slices: self.snapshot.endpoint_slices.clone(),
             host_owners: Arc::clone(&self.snapshot.host_owners),
@@ -183,8 +220,7 @@ impl LastTranslation {
         (before, now): (RouteObject<'_>, RouteObject<'_>),
         snapshot: &Snapshot,
         settings: &TranslateSettings,
-        claims: &HashMap<usize, CachedClaims>,
-        merger: &HostMerger,
+        Caches { claims, merger, .. }: &Caches,
     ) -> Option<Retarget> {
         let is_quarantined =
             settings.quarantine.contains_key(&reference) || snapshot.unreadable.contains_key(&reference);
@@ -197,7 +233,7 @@ impl LastTranslation {
         let mut new = claim::read_claims(now, snapshot, settings, known.tls);
         new.object = Some(reference.clone());
         let new = Arc::new(new);
-        // Which endpoints there are is found for all routes together.
+        // Which endpoints there are is found with the hosts.
         if !old.ask_for_the_same(&new) || old.name_endpoints() || new.name_endpoints() {
             return None;
         }
@@ -234,8 +270,8 @@ impl LastTranslation {
         &mut self,
         plan: Vec<Retarget>,
         snapshot: &Snapshot,
-        claims: &mut HashMap<usize, CachedClaims>,
-        merger: &mut HostMerger,
+        settings: &TranslateSettings,
+        Caches { claims, merger, .. }: &mut Caches,
     ) {
         for retarget in plan {
             let Retarget { reference, before, object, now, old, new, tls, verdict } = retarget;
@@ -251,13 +287,14 @@ impl LastTranslation {
             }
             claims.remove(&before);
             if let Some(before) = route_object(&self.snapshot, &reference) {
-                for service in services(before, &old) {
-                    self.users.remove(Arc::new(service), reference.clone());
+                for named in named_objects(before, &old, &self.snapshot, settings) {
+                    self.users.remove(named, reference.clone());
                 }
             }
             if let Some(now) = RouteObject::of(&object) {
-                let named = services(now, &new).into_iter().map(|service| shared_key(snapshot, service));
-                named.for_each(|service| self.users.insert(service, reference.clone()));
+                for named in named_objects(now, &new, snapshot, settings) {
+                    self.users.insert(named, reference.clone());
+                }
             }
             claims.insert(now, CachedClaims { _object: object, claims: new, tls });
             self.translation.verdicts.insert(reference, verdict);
@@ -274,6 +311,9 @@ impl LastTranslation {
                 self.policy_uses.resize(number + 1, 0);
             }
             self.policy_uses[number] += 1;
+            for id in endpoints_of(&rule.action) {
+                *self.endpoint_uses.entry(id.clone()).or_default() += 1;
+            }
         }
         let hosts = &mut self.translation.routes.hosts;
         let before = match host {
@@ -282,6 +322,21 @@ impl LastTranslation {
         };
         for rule in before.iter().flat_map(|host| &host.rules) {
             self.policy_uses[rule.policy.0 as usize] -= 1;
+            for id in endpoints_of(&rule.action) {
+                if let Some(uses) = self.endpoint_uses.get_mut(id) {
+                    *uses -= 1;
+                }
+            }
+        }
+    }
+
+    /// Takes out the endpoints to which hosts led, if nothing does any more.
+    pub fn drop_unused_endpoints(&mut self, led_to: HashSet<EndpointsId>, endpoints: &mut EndpointFinder) {
+        for id in led_to {
+            if self.endpoint_uses.get(&id).is_none_or(|uses| *uses == 0) {
+                self.endpoint_uses.remove(&id);
+                endpoints.forget(&id);
+            }
         }
     }
 
@@ -325,15 +380,24 @@ pub fn route_object<'a>(snapshot: &'a Snapshot, reference: &ObjectRef) -> Option
     }
 }
 
-/// The key of a Service, as the snapshot has it if it is there.
-pub fn shared_key(snapshot: &Snapshot, service: Key) -> Arc<Key> {
-    snapshot.services.key(&service).map_or_else(|| Arc::new(service), Arc::clone)
-}
-
-/// The Services that an object and its annotations name.
-pub fn services(object: RouteObject<'_>, claims: &Claims) -> BTreeSet<Key> {
-    let named = claims.references.iter().filter(|reference| reference.kind == Kind::Service);
-    named.map(|reference| (*reference.key).clone()).chain(object.services()).collect()
+/// The Services and Secrets that an object and its annotations name; those of the snapshot share its keys.
+pub fn named_objects(
+    object: RouteObject<'_>,
+    claims: &Claims,
+    snapshot: &Snapshot,
+    settings: &TranslateSettings,
+) -> BTreeSet<ObjectRef> {
+    let service = |key: Key| {
+        let key = snapshot.services.key(&key).map_or_else(|| Arc::new(key), Arc::clone);
+        ObjectRef { kind: Kind::Service, key }
+    };
+    let secret = |key: &Key| {
+        let key = snapshot.secrets.key(key).map_or_else(|| Arc::new(key.clone()), Arc::clone);
+        ObjectRef { kind: Kind::Secret, key }
+    };
+    let named = claims.references.iter().filter(|named| matches!(named.kind, Kind::Service | Kind::Secret)).cloned();
+    let certificates = claims.tls.iter().filter_map(|tls| secret_of(tls, settings)).map(secret);
+    object.services().into_iter().map(service).chain(certificates).chain(named).collect()
 }
 
 #[cfg(test)]

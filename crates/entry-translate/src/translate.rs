@@ -3,13 +3,12 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{ConfigMap, Host, Key, Kind, ObjectRef, Policy, Routes, Secret, Service, Snapshot, SortedMap};
+use entry_model::{ConfigMap, Host, Key, Kind, ObjectRef, Routes, Secret, Service, Snapshot, SortedMap};
 
 use crate::attach::{AttachedObject, RouteObject};
 use crate::attached_claims::AttachedClaims;
-use crate::cached_claims::CachedClaims;
+use crate::caches::{CachedClaims, Caches};
 use crate::claim::Claims;
-use crate::endpoints::EndpointFinder;
 use crate::host_bonds::HostBonds;
 use crate::left_out::LeftOutPaths;
 use crate::merge::{HostMerger, MergeContext};
@@ -46,7 +45,8 @@ use crate::{
 /// - Requests go to the cluster IP of a Service, or to its endpoints: the annotation `sparrow/backends` of an Ingress says so for all
 ///   Services that it names, else that of the Service, else the settings.
 pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
-    Translator { merger: HostMerger::for_one_snapshot(), ..Translator::default() }.translate(snapshot, settings)
+    let caches = Caches { merger: HostMerger::for_one_snapshot(), ..Caches::default() };
+    Translator { caches, ..Translator::default() }.translate(snapshot, settings)
 }
 
 /// Makes routes of one snapshot after the other. What comes of a snapshot is the same as [`translate`] makes of it; what did not
@@ -54,9 +54,7 @@ pub fn translate(snapshot: &Snapshot, settings: &TranslateSettings) -> Translati
 /// and a host for which the same is asked.
 #[derive(Debug, Default)]
 pub struct Translator {
-    /// By the objects' places in memory, which stay theirs as long as they are known here.
-    claims: HashMap<usize, CachedClaims>,
-    merger: HostMerger,
+    caches: Caches,
     /// The Services that the claims are of.
     services: SortedMap<Arc<Key>, Arc<Service>>,
     /// The Secrets that they may depend on.
@@ -67,9 +65,6 @@ pub struct Translator {
     config_maps: SortedMap<Arc<Key>, Arc<ConfigMap>>,
     /// The settings that they are of.
     settings: (PolicyDefaults, bool),
-    /// How the object that was asked last wants to be treated: most want the same.
-    last_policy: Arc<Policy>,
-    endpoints: EndpointFinder,
     /// What was translated last, if the next one may begin with that.
     last: Option<LastTranslation>,
     last_way: Way,
@@ -90,17 +85,17 @@ impl Translator {
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
         let last = self.last.take();
         if let Some(mut last) = last
-            && self.endpoints.follow_slices(snapshot)
-            && last.follow_change(snapshot, settings, &mut self.claims, &mut self.merger, &mut self.last_policy)
+            && last.follow_change(snapshot, settings, &mut self.caches)
         {
-            last.translation.routes.endpoints.clone_from(self.endpoints.found());
+            last.translation.routes.endpoints.clone_from(self.caches.endpoints.found());
             self.services = snapshot.services.clone();
+            self.secrets = snapshot.secrets.clone();
             self.last_way = Way::Short;
             return self.last.insert(last).translation.clone();
         }
         let (translation, made) = self.translate_all(snapshot, settings);
-        if !self.merger.is_for_one_snapshot() {
-            self.last = LastTranslation::new(snapshot, settings, &translation, made, &self.claims, &self.merger);
+        if !self.caches.merger.is_for_one_snapshot() {
+            self.last = LastTranslation::new(snapshot, settings, &translation, made, &self.caches);
         }
         self.last_way = Way::Whole;
         translation
@@ -114,7 +109,7 @@ impl Translator {
     /// How many objects only lead elsewhere, if nothing else changed.
     #[cfg(test)]
     pub(crate) fn retargeted(&self, snapshot: &Snapshot, settings: &TranslateSettings) -> Option<usize> {
-        let plan = self.last.as_ref()?.plan(snapshot, settings, &self.claims, &self.merger)?;
+        let plan = self.last.as_ref()?.plan(snapshot, settings, &self.caches)?;
         Some(plan.len())
     }
 
@@ -122,11 +117,11 @@ impl Translator {
     fn translate_all(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> (Translation, MadeOfAll) {
         let asked = (settings.defaults.clone(), settings.follows_ingress_nginx);
         if self.settings != asked {
-            self.claims.clear();
+            self.caches.claims.clear();
         }
         self.settings = asked;
         // A translator that knows nothing yet has nothing that a change could concern.
-        let knows = !self.claims.is_empty();
+        let knows = !self.caches.claims.is_empty();
         let services = std::mem::replace(&mut self.services, snapshot.services.clone());
         let secrets = std::mem::replace(&mut self.secrets, snapshot.secrets.clone());
         let config_maps = std::mem::replace(&mut self.config_maps, snapshot.config_maps.clone());
@@ -134,7 +129,7 @@ impl Translator {
         let mut changed =
             if knows { Changed::between(snapshot, &services, &secrets, &config_maps) } else { Changed::default() };
         changed.faults = changed_faults(&faults, &self.secret_faults);
-        let mut known = std::mem::take(&mut self.claims);
+        let mut known = std::mem::take(&mut self.caches.claims);
 
         let owned = settings.ownership == HostOwnership::Namespace;
         let mut attached = attach::attached_objects(snapshot, settings);
@@ -174,19 +169,19 @@ impl Translator {
         let (listed_hosts, most) = (owned.then_some(&listed), &settings.bounds.certificates);
         let default = attached_claims.default_namespace(&attached).map(str::to_owned);
         let context = MergeContext { listed: listed_hosts, most, left_out: &left_out, default };
-        let is_last = self.merger.is_for_one_snapshot();
+        let is_last = self.caches.merger.is_for_one_snapshot();
         let twins = if is_last { HashSet::new() } else { certificates.twins(&SortedMap::default()) };
-        let mut routes = self.merger.merge(&attached_claims, certificates, &context, &mut attached);
+        let mut routes = self.caches.merger.merge(&attached_claims, certificates, &context, &mut attached);
         acme_http01::inherit_rules(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
         });
         add_reserved_hosts(&listed, &mut routes);
         default_rule::add_default_rule(&mut routes, snapshot, settings);
         routes.listeners.clone_from(&settings.listeners);
-        self.merger.forget_unused_policies(&mut routes);
+        self.caches.merger.forget_unused_policies(&mut routes);
         let services = stream_services::read_services(snapshot, settings);
         routes.streams.clone_from(&services.routes);
-        self.endpoints.find_endpoints(snapshot, &mut routes, &mut attached);
+        self.caches.endpoints.find_endpoints(snapshot, &mut routes, &mut attached);
         let bonds = (!is_last)
             .then(|| HostBonds::new(snapshot, settings, (&attached, &claims), &attached_claims, (&routes, twins)))
             .flatten();
@@ -212,23 +207,23 @@ impl Translator {
         let with_tls = attached.iter().filter(|attached| attached.source.brings_certificate());
         let with_tls: HashSet<&str> = with_tls.map(|attached| attached.source.meta().namespace.as_str()).collect();
         let shared = settings.ownership == HostOwnership::None && !with_tls.is_empty();
-        if !self.merger.is_for_one_snapshot() {
-            self.claims.reserve(attached.len());
+        if !self.caches.merger.is_for_one_snapshot() {
+            self.caches.claims.reserve(attached.len());
         }
         let claims = |AttachedObject { object, source, .. }: &AttachedObject<'_>| {
             let tls = settings.has_https() && (shared || with_tls.contains(source.meta().namespace.as_str()));
             let is_same = |known: &CachedClaims| known.tls == tls && !changed.concerns(*source, &known.claims);
             let known = known.remove(&source.memory_address()).filter(is_same).unwrap_or_else(|| {
                 let mut claims = claim::read_claims(*source, snapshot, settings, tls);
-                claims.compact(&mut self.last_policy);
+                claims.compact(&mut self.caches.last_policy);
                 claims.object = Some(object.clone());
                 CachedClaims { _object: source.object(), claims: Arc::new(claims), tls }
             });
             // Of one that takes part in nothing, it matters what it asked for.
             let is_aside = settings.quarantine.get(object).is_some_and(|aside| aside.keeps_paths);
             let claims = if is_aside { Arc::new(known.claims.unavailable()) } else { Arc::clone(&known.claims) };
-            if !self.merger.is_for_one_snapshot() {
-                self.claims.insert(source.memory_address(), known);
+            if !self.caches.merger.is_for_one_snapshot() {
+                self.caches.claims.insert(source.memory_address(), known);
             }
             claims
         };

@@ -23,6 +23,18 @@ struct SmallChange {
     is_recorded: bool,
     /// How many endpoints the Service of its namespace has from now on, if that changes too.
     endpoints: Option<usize>,
+    /// What a Secret of its namespace has from now on, if that changes instead of the object.
+    secret: Option<(&'static str, SecretContent)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum SecretContent {
+    /// What the Secret of this number has.
+    Of(usize),
+    /// No certificate can be read of it.
+    Broken,
+    /// There is none.
+    Gone,
 }
 
 #[derive(Debug, Clone)]
@@ -68,13 +80,17 @@ fn small_change() -> impl Strategy<Value = SmallChange> {
     let object = select(&["one", "two", "three", "four"][..]);
     let namespace = select(&["shop", "shop", "other", "third"][..]);
     let asked = proptest::option::weighted(0.75, small_ingress());
-    (object, namespace, asked, prop::bool::weighted(0.3), proptest::option::weighted(0.2, 0..3_usize)).prop_map(
-        |(object, namespace, asked, is_recorded, endpoints)| SmallChange {
+    let content = prop_oneof![6 => (0..4_usize).prop_map(SecretContent::Of), 1 => Just(SecretContent::Broken), 1 => Just(SecretContent::Gone)];
+    let secret = proptest::option::weighted(0.25, (select(&["a", "b", "c", "stays"][..]), content));
+    let recorded = prop::bool::weighted(0.3);
+    (object, namespace, asked, recorded, proptest::option::weighted(0.2, 0..3_usize), secret).prop_map(
+        |(object, namespace, asked, is_recorded, endpoints, secret)| SmallChange {
             object,
             namespace,
             asked,
             is_recorded,
             endpoints,
+            secret,
         },
     )
 }
@@ -82,6 +98,9 @@ fn small_change() -> impl Strategy<Value = SmallChange> {
 impl SmallChange {
     /// What of it is worth telling apart.
     fn kind(&self, cluster: &Cluster) -> &'static str {
+        if self.secret.is_some() {
+            return "Secret";
+        }
         let before = cluster.snapshot.ingresses.get(&key(self.namespace, self.object));
         match (before, &self.asked) {
             (None, None) => "nothing",
@@ -96,6 +115,10 @@ impl SmallChange {
     fn apply(&self, cluster: &mut Cluster) {
         if let Some(count) = self.endpoints {
             cluster.snapshot.put(slice_of(self.namespace, count));
+        }
+        if let Some((name, content)) = self.secret {
+            put_secret(cluster, self.namespace, name, content);
+            return;
         }
         let Some(asked) = &self.asked else {
             let key = key(self.namespace, self.object);
@@ -114,6 +137,25 @@ impl SmallChange {
         changed.meta.annotations.extend(asked.annotation.map(|(name, value)| (name.to_owned(), value.to_owned())));
         cluster.snapshot.put(changed);
     }
+}
+
+/// Gives a Secret of a namespace another content.
+fn put_secret(cluster: &mut Cluster, namespace: &str, name: &str, content: SecretContent) {
+    let mut secret = match content {
+        SecretContent::Of(number) => SMALL_SECRETS[number].clone(),
+        SecretContent::Broken => {
+            let mut broken = SMALL_SECRETS[0].clone();
+            broken.certificate = b"no certificate".to_vec();
+            broken
+        }
+        SecretContent::Gone => {
+            cluster.snapshot.remove(&ObjectRef::new(Kind::Secret, key(namespace, name)));
+            return;
+        }
+    };
+    namespace.clone_into(&mut secret.meta.namespace);
+    name.clone_into(&mut secret.meta.name);
+    cluster.snapshot.put(secret);
 }
 
 /// A slice of the Service of a namespace, with so many endpoints.
@@ -159,7 +201,9 @@ static SMALL_SECRETS: LazyLock<[Secret; 4]> = LazyLock::new(|| {
     let names = |hosts: &[&str]| secret("a", hosts);
     let mut second = names(&["c.example.com", "*.example.com"]);
     "b".clone_into(&mut second.meta.name);
-    [names(&["a.example.com", "d.example.org"]), second, names(&["shop.example"]), names(&["other.example"])]
+    let mut first = names(&["a.example.com", "d.example.org"]);
+    first.authorities.clone_from(&first.certificate);
+    [first, second, names(&["shop.example"]), names(&["other.example"])]
 });
 
 /// How many of the steps of [`short_way_equals_a_full_one`] went the short way, by what was changed.
@@ -227,6 +271,11 @@ fn objects_that_come_and_go_take_the_short_way() {
 
 /// Which way a change of a small cluster goes; the result is what the snapshot gives by itself.
 fn way(change: impl FnOnce(&mut Cluster)) -> Way {
+    way_among(None, change)
+}
+
+/// The same where an Ingress is beside the others.
+fn way_among(other: Option<Ingress>, change: impl FnOnce(&mut Cluster)) -> Way {
     let bound = Bound { namespace: 12, all: 40 };
     let bounds = Bounds { hosts: bound, rules: bound, patterns: bound, certificates: bound, rates: bound };
     let mut cluster = small_cluster(HostOwnership::Namespace, None, bounds);
@@ -239,6 +288,7 @@ fn way(change: impl FnOnce(&mut Cluster)) -> Way {
     "other".clone_into(&mut denied.meta.namespace);
     denied.meta.created = 5;
     cluster.snapshot.put(denied);
+    cluster.snapshot.ingresses.extend(other.map(|other| (other.meta.key().into(), other.into())));
     let mut translator = Translator::default();
     for _ in 0..2 {
         // What the first has made of owners is what the second begins with.
@@ -287,8 +337,25 @@ fn short_way_is_for_what_is_decided_on_few_hosts() {
 }
 
 #[test]
+fn certificates_that_are_renewed_take_the_short_way() {
+    let put = |name: &'static str, content| way(move |cluster| put_secret(cluster, "other", name, content));
+    assert_eq!(put("stays", SecretContent::Of(1)), Way::Short);
+    assert_eq!(put("stays", SecretContent::Broken), Way::Short);
+    assert_eq!(put("stays", SecretContent::Gone), Way::Short);
+    assert_eq!(put("nobody-names-it", SecretContent::Of(0)), Way::Short);
+    // Another Secret has the same.
+    assert_eq!(put("stays", SecretContent::Of(2)), Way::Whole);
+    // For all hosts below a wildcard.
+    let mut wild = with_rule("wild", Some("*.wild.example.com"), vec![prefix("/")]);
+    wild.tls = vec![tls(&["*.wild.example.com"], "a")];
+    assert_eq!(way_among(Some(wild), |cluster| put_secret(cluster, "shop", "a", SecretContent::Of(1))), Way::Whole);
+}
+
+#[test]
 fn endpoints_that_come_and_go_take_the_short_way() {
     let mut cluster = small_cluster(HostOwnership::Namespace, None, Bounds::NONE);
+    // It has the same certificate as another.
+    cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key("third", "stays")));
     let mut to_endpoints = with_rule("pods", Some("pods.example"), vec![prefix("/")]);
     to_endpoints.meta.annotations.insert("sparrow/backends".to_owned(), "endpoints".to_owned());
     cluster.snapshot.put(to_endpoints);
@@ -303,10 +370,36 @@ fn endpoints_that_come_and_go_take_the_short_way() {
     way_of(&mut cluster);
     way_of(&mut cluster);
     // That there are none is told to the Ingress.
-    for (count, way) in [(1, Way::Whole), (2, Way::Short), (1, Way::Short), (0, Way::Whole), (0, Way::Short)] {
+    for count in [1, 2, 1, 0, 0] {
         cluster.snapshot.put(slice_of("shop", count));
-        assert_eq!(way_of(&mut cluster), (way, vec![count]));
+        assert_eq!(way_of(&mut cluster), (Way::Short, vec![count]));
     }
+    // Objects that lead to them, of the same Service and of another.
+    let pods_of = |name: &str, namespace: &str| {
+        let mut pods = with_rule(name, Some(&format!("{name}.example")), vec![prefix("/")]);
+        namespace.clone_into(&mut pods.meta.namespace);
+        pods.meta.annotations.insert("sparrow/backends".to_owned(), "endpoints".to_owned());
+        pods
+    };
+    cluster.snapshot.put(pods_of("more", "shop"));
+    assert_eq!(way_of(&mut cluster), (Way::Short, vec![0]));
+    cluster.snapshot.put(pods_of("others", "other"));
+    assert_eq!(way_of(&mut cluster), (Way::Short, vec![0, 0]));
+    cluster.snapshot.put(slice_of("other", 2));
+    assert_eq!(way_of(&mut cluster), (Way::Short, vec![2, 0]));
+    let mut itself = exposed("web", [("sparrow/backends", "endpoints"), ("sparrow/path", "/itself")]);
+    "other".clone_into(&mut itself.meta.namespace);
+    cluster.snapshot.put(itself);
+    way_of(&mut cluster);
+    cluster.snapshot.put(slice_of("other", 0));
+    assert_eq!(way_of(&mut cluster), (Way::Short, vec![0, 0]));
+    cluster.snapshot.put(slice_of("other", 2));
+    assert_eq!(way_of(&mut cluster), (Way::Short, vec![2, 0]));
+    for name in ["more", "pods"] {
+        cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key("shop", name)));
+        way_of(&mut cluster);
+    }
+    assert_eq!(way_of(&mut cluster), (Way::Short, vec![2]));
     // Nothing leads to them.
     cluster.snapshot.put(slice_of("other", 1));
     assert_eq!(way_of(&mut cluster).0, Way::Short);
