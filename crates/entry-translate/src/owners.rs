@@ -219,11 +219,11 @@ pub fn enforce_owners<'a>(
             interests.add(HostOrSegment::Host(host), namespace_of(attached, *owner), *owner);
         }
     }
-    let mut told: Option<(usize, ClaimSite)> = None;
+    let mut told: HashSet<(usize, ClaimSite)> = HashSet::new();
     let mut decide = |unit, owner: Seniority, site: ClaimSite| {
         let Some(denial) = interests.denial(unit, namespace_of(attached, owner)) else { return true };
         // Of one host it is told once, however many paths there are.
-        if told.replace((owner.1, site)) != Some((owner.1, site)) {
+        if told.insert((owner.1, site)) {
             let message = denial_message(unit, &denial, namespace_of(attached, owner));
             attached[owner.1].draft.report_loss(&site, Reason::Conflicted, message);
         }

@@ -14,7 +14,7 @@ use proptest::sample;
 
 use crate::support::{
     Objects, assert_routes, assert_verdict, backend, exposed, ingress, key, left_out, prefix, rule, service, settings,
-    with_rule,
+    tls, with_rule,
 };
 
 /// An Ingress of a namespace, made at a time.
@@ -485,4 +485,19 @@ fn host_of_a_path_that_cannot_be_used_stays_with_its_namespace() {
         // And when it is mended.
         assert_eq!(origin(&after(&built, &[victim.clone(), evil.clone()]), "own.example", "/"), "victim");
     }
+}
+
+#[test]
+fn denied_default_backend_is_told_once_whatever_others_ask_for() {
+    let mut default = of("a", 1, Ingress { default_backend: Some(backend("web")), ..ingress("web") });
+    default.tls = vec![tls(&[], "missing")];
+    let mut other = claim("a", 2, Some("not-listed.example"), "/");
+    "younger".clone_into(&mut other.meta.name);
+    let mut objects = objects(&[default, other]);
+    listing(&mut objects, "a", "listed.example");
+    let built = objects.translate();
+    let denied =
+        "What no rule matches on hosts that no rule names is not in the annotation sparrow/hosts of the namespace a";
+    let told = built.verdicts[&at("a")].parents.iter().flat_map(|parent| &parent.findings);
+    assert_eq!(told.filter(|finding| finding.message.starts_with(denied)).count(), 1, "{:#?}", built.verdicts);
 }
