@@ -20,7 +20,6 @@ use tokio::time::MissedTickBehavior;
 use crate::config_map::KeyOutcome;
 use crate::generator::{Generator, Rendered};
 use crate::pending::PendingConfigurations;
-use crate::table_plan::TablePlan;
 
 /// How often everything is looked at without a change: certificates run out.
 const TICK: Duration = Duration::from_mins(1);
@@ -174,20 +173,13 @@ impl Pipeline {
         Ok(OfferEffect::New)
     }
 
-    /// Publishes the same table whole. If that fails, for want of room, what was published stands, and more can be added to it.
+    /// Has the volume keep the whole table in place of its records. If that fails, for want of room, these stay, and more can be added.
     async fn compact(&mut self, frame: &str) {
-        let Some(whole) = self.generator.table().and_then(TablePlan::compacted) else { return };
-        let (volume, revision) = (self.volume.clone(), whole.revision);
-        let name = configuration_name(frame, Some(revision));
-        let frame = frame.to_owned();
-        let published = tokio::task::spawn_blocking(move || volume.publish(&frame, &whole)).await;
-        match (published, self.generator.table()) {
-            (Ok(Ok(_)), Some(table)) => {
-                table.note_compacted(revision);
-                self.pending.note_rendered(Some(&name));
-            }
-            (Ok(Err(error)), _) => tracing::warn!(%error, "the volume keeps all changes of the table"),
-            _ => {}
+        let Some(whole) = self.generator.table().and_then(|table| table.published_whole()) else { return };
+        let (volume, frame) = (self.volume.clone(), frame.to_owned());
+        let compacted = tokio::task::spawn_blocking(move || volume.compact(&frame, &whole)).await;
+        if let Ok(Err(error)) = compacted {
+            tracing::warn!(%error, "the volume keeps all changes of the table");
         }
     }
 

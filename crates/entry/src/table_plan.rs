@@ -161,15 +161,10 @@ impl TablePlan {
         self.certificates[1] = self.certificates[0].clone();
     }
 
-    /// The same table, whole, under the next revision: with it, those who read the volume need not read what was before.
-    pub fn compacted(&mut self) -> Option<Changes> {
-        let published = self.published.filter(|published| *published == self.revision)?;
-        Some(Changes { revision: Revision(published.0 + 1), ..self.whole() })
-    }
-
-    /// The whole table was published under this revision.
-    pub fn note_compacted(&mut self, revision: Revision) {
-        (self.revision, self.published) = (revision, Some(revision));
+    /// All of the table that was published last: with it, those who read the volume need not read what was before. None if another was
+    /// planned since.
+    pub fn published_whole(&self) -> Option<Changes> {
+        (self.published == Some(self.revision)).then(|| self.whole())
     }
 
     /// The table is to be published whole next, under a revision of its own that is higher than this one too.
@@ -369,10 +364,11 @@ mod tests {
         let changes = plan.publication().unwrap();
         assert_eq!((changes.base, changes.revision), (Some(Revision(1)), Revision(3)));
         plan.note_published(changes.revision);
-        let compacted = plan.compacted().unwrap();
-        assert_eq!((compacted.base, compacted.revision), (None, Revision(4)));
-        plan.note_compacted(compacted.revision);
+        let whole = plan.published_whole().unwrap();
+        assert_eq!((whole.base, whole.revision), (None, Revision(3)));
         assert_eq!(plan.publication(), None);
+        frame(&mut plan, &routes(83, 1));
+        assert_eq!(plan.published_whole(), None);
         plan.publish_whole_after(Some(Revision(9)));
         let whole = plan.publication().unwrap();
         assert_eq!((whole.base, whole.revision), (None, Revision(10)));

@@ -27,6 +27,8 @@ pub(super) struct FrameTable {
     writer: TableWriter<WritableTableMemory>,
     /// The newest record that was looked at.
     looked_at: Option<u64>,
+    /// The oldest record when they were looked for last: a whole table.
+    oldest: Option<u64>,
     /// The newest record that is in the table.
     revision: Option<u64>,
     /// Why a later record is not in it.
@@ -96,6 +98,7 @@ impl FrameTable {
             frame,
             writer,
             looked_at: None,
+            oldest: None,
             revision: None,
             fault: None,
             dir: None,
@@ -164,6 +167,12 @@ impl FrameTable {
         if numbers.last().is_some_and(|newest| Some(*newest) < self.looked_at) {
             self.looked_at = None;
         }
+        // Another whole table takes the place of what could not be applied, under the number of one of these.
+        let oldest = numbers.first().copied();
+        if self.fault.is_some() && oldest != self.oldest && oldest > self.revision {
+            self.looked_at = self.revision;
+        }
+        self.oldest = oldest;
         self.news.extend(numbers.into_iter().filter(|number| Some(*number) > self.looked_at));
     }
 

@@ -49,8 +49,8 @@ pub(super) struct TableLane {
     /// Not before this moment another memory is tried.
     renew_at: Instant,
     retry: Backoff,
-    /// A frame whose table could not be read, and its newest record then.
-    unread: Option<(String, Option<u64>)>,
+    /// A frame whose table could not be read, and its oldest and newest record then.
+    unread: Option<(String, [Option<u64>; 2])>,
 }
 
 impl TableLane {
@@ -75,13 +75,13 @@ impl TableLane {
     pub(super) fn read(&mut self, volume: &Volume, frame: &str) -> Result<Option<FrameTable>, RevisionError> {
         let table = FrameTable::read(volume, frame, self.least_bytes);
         // Another record may mend it.
-        self.unread = table.is_err().then(|| (frame.to_owned(), newest_record(volume, frame)));
+        self.unread = table.is_err().then(|| (frame.to_owned(), bounds_of_records(volume, frame)));
         table.map_err(|why| RevisionError::Unknown(format!("the route table of the revision cannot be used: {why}")))
     }
 
     /// Whether the table that could not be read has other records by now.
     pub(super) fn may_be_mended(&mut self, volume: &Volume) -> bool {
-        let is_same = |(frame, newest): &(String, Option<u64>)| newest_record(volume, frame) == *newest;
+        let is_same = |(frame, bounds): &(String, _)| bounds_of_records(volume, frame) == *bounds;
         self.unread.take_if(|unread| !is_same(unread)).is_some()
     }
 
@@ -216,8 +216,10 @@ impl TableLane {
     }
 }
 
-fn newest_record(volume: &Volume, frame: &str) -> Option<u64> {
-    volume.table_dir(frame).ok()??.numbers().ok()?.pop()
+/// The oldest and the newest record of a frame's table.
+fn bounds_of_records(volume: &Volume, frame: &str) -> [Option<u64>; 2] {
+    let numbers = volume.table_dir(frame).ok().flatten().and_then(|dir| dir.numbers().ok()).unwrap_or_default();
+    [numbers.first().copied(), numbers.last().copied()]
 }
 
 impl Supervisor {

@@ -11,6 +11,8 @@ use crate::{Error, Result};
 
 /// So many records of changes are as many files to read for a supervisor that starts.
 const MANY_CHANGES: usize = 256;
+/// Of a large whole table more are read for each so many bytes of it: writing it takes as long as reading a few records.
+const WHOLE_BYTES_A_CHANGE: u64 = 16 << 10;
 /// So many bytes of changes are no burden, however small the table is.
 const FEW_BYTES: u64 = 1 << 20;
 /// A file takes whole pages.
@@ -47,7 +49,8 @@ impl TableRecords {
 
     /// Whether it is time for another whole table, which replaces all of these.
     pub fn should_compact(&self) -> bool {
-        self.changes >= MANY_CHANGES || self.change_bytes > self.whole_bytes.max(FEW_BYTES)
+        let many = (self.whole_bytes / WHOLE_BYTES_A_CHANGE).max(MANY_CHANGES as u64);
+        self.changes as u64 >= many || self.change_bytes > self.whole_bytes.max(FEW_BYTES)
     }
 }
 
@@ -96,11 +99,44 @@ impl Volume {
         check_hash(frame)?;
         let record = EncodedRecord::new(frame, changes)?;
         let _lock = self.lock()?;
-        let offered = self.offered()?;
-        if offered.as_deref() != Some(frame) {
-            return Err(Error::NotOffered { frame: frame.to_owned(), offered });
-        }
+        self.check_offered(frame)?;
         self.add_record(frame, &record)
+    }
+
+    /// Puts the whole table in the place of the newest record, which leads to the same, and of all before it. A supervisor that has that
+    /// revision has nothing to do. Blocking; racing generators wait for each other.
+    ///
+    /// # Errors
+    /// - [`Error::NotOffered`]: another frame is offered.
+    /// - [`Error::TableOrder`]: the newest record is another one.
+    /// - [`Error::Full`], or a volume that cannot be written. What was published before then stays.
+    pub fn compact(&self, frame: &str, whole: &Changes) -> Result<()> {
+        check_hash(frame)?;
+        let record = EncodedRecord::whole(frame, whole)?;
+        let _lock = self.lock()?;
+        self.check_offered(frame)?;
+        let dir = TableDir::open(&self.dir, frame)?;
+        let newest = dir.as_ref().map(TableDir::numbers).transpose()?.and_then(|mut numbers| numbers.pop());
+        let Some(dir) = dir.filter(|_| newest == Some(record.number)) else {
+            return Err(Error::TableOrder { frame: frame.to_owned(), newest });
+        };
+        dir.add(record.number, &record.bytes, self.file_mode, UNFINISHED)?;
+        dir.remove_before(record.number)?;
+        self.note_published(frame, record.number, TableRecords::of_whole(record.bytes.len() as u64));
+        Ok(())
+    }
+
+    /// That this frame is the one that is offered.
+    fn check_offered(&self, frame: &str) -> Result<()> {
+        match self.offered()? {
+            Some(offered) if offered == frame => Ok(()),
+            offered => Err(Error::NotOffered { frame: frame.to_owned(), offered }),
+        }
+    }
+
+    fn note_published(&self, frame: &str, number: u64, records: TableRecords) {
+        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
+        *published = Some(Published { frame: frame.to_owned(), number, records });
     }
 
     /// The greatest revision of all records on the volume, of whichever frame; none if there are none. A generator that starts
@@ -139,8 +175,8 @@ impl Volume {
             }
             dir.add(record.number, &record.bytes, self.file_mode, UNFINISHED)?;
         }
-        let mut published = self.published.lock().unwrap_or_else(PoisonError::into_inner);
-        let records = match (record.base, published.take()) {
+        let last = self.published.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let records = match (record.base, last) {
             (None, _) => {
                 dir.remove_before(record.number)?;
                 TableRecords::of_whole(record.bytes.len() as u64)
@@ -150,7 +186,7 @@ impl Volume {
             }
             (Some(_), _) => TableRecords::new(&dir.records()?),
         };
-        *published = Some(Published { frame: frame.to_owned(), number: record.number, records });
+        self.note_published(frame, record.number, records);
         Ok(records)
     }
 

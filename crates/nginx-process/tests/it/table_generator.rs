@@ -78,17 +78,32 @@ impl TableGenerator {
         self.planner.full()
     }
 
-    /// Publishes what changed, and a whole table if it is time for one or another generator was faster. The revision.
+    /// Publishes what changed, or a whole table if another generator was faster. If it is time, all of it takes the place of the records.
+    /// The revision.
     pub fn publish(&mut self, frame: &str) -> u64 {
         let mut changes = self.plan();
         loop {
             match self.volume.publish(frame, &changes) {
-                Ok(records) if !records.should_compact() => return self.revision,
-                Ok(_) => {}
+                Ok(records) => {
+                    if records.should_compact() {
+                        self.compact(frame);
+                    }
+                    return self.revision;
+                }
                 Err(Error::TableOrder { newest, .. }) => self.revision = self.revision.max(newest.unwrap_or_default()),
                 Err(error) => panic!("{error}"),
             }
             changes = self.plan_whole();
+        }
+    }
+
+    /// Has all of the table, as its routes are now, take the place of the records up to its revision.
+    pub fn compact(&mut self, frame: &str) {
+        self.planner.plan(&self.routes, Revision(self.revision));
+        let whole = Changes { revision: Revision(self.revision), ..self.planner.full() };
+        match self.volume.compact(frame, &whole) {
+            Ok(()) | Err(Error::TableOrder { .. }) => {}
+            Err(error) => panic!("{error}"),
         }
     }
 

@@ -70,11 +70,40 @@ fn whole_table_takes_the_place_of_the_records_before_it() {
 }
 
 #[test]
+fn whole_table_takes_the_place_of_the_newest_record_too() {
+    let (_dir, volume, mut generator) = offered("one");
+    generator.route("b.example", BACKEND.parse().unwrap());
+    generator.publish("one");
+    let whole = Changes { revision: Revision(2), ..generator.plan_whole() };
+    let other = |revision| Changes { revision: Revision(revision), ..whole.clone() };
+    for revision in [1, 3] {
+        let error = volume.compact("one", &other(revision)).unwrap_err();
+        assert!(matches!(error, Error::TableOrder { newest: Some(2), .. }), "{revision}: {error}");
+    }
+    assert!(matches!(volume.compact("two", &whole), Err(Error::NotOffered { .. })));
+    let change = Changes { base: Some(Revision(1)), ..other(2) };
+    assert!(matches!(volume.compact("one", &change), Err(Error::NotWhole(_))));
+    assert_eq!(records(&volume, "one"), [name(1), name(2)]);
+    volume.compact("one", &whole).unwrap();
+    assert_eq!(records(&volume, "one"), [name(2)]);
+    assert_eq!(Changes::decode(&fs::read(volume.dir().join("tables/one").join(name(2))).unwrap()).unwrap().0, whole);
+    // What comes next is counted from there.
+    let mut change = generator.plan();
+    (change.base, change.revision) = (Some(Revision(2)), Revision(3));
+    let published = volume.publish("one", &change).unwrap();
+    assert_eq!((published.changes, published.whole_bytes), (1, 4096));
+}
+
+#[test]
 fn many_changes_or_large_ones_are_due_for_a_whole_table() {
     let large = TableRecords { changes: 2, change_bytes: 3 << 20, whole_bytes: 2 << 20 };
-    let many = TableRecords { changes: 256, change_bytes: 256 * 4096, whole_bytes: 64 << 20 };
+    let many = TableRecords { changes: 256, change_bytes: 256 * 4096, whole_bytes: 2 << 20 };
     let few = TableRecords { changes: 255, change_bytes: 255 * 4096, whole_bytes: 4096 };
     assert_eq!([large, many, few].map(|records| records.should_compact()), [true, true, false]);
+    // What takes long to write is written seldom.
+    let of_a_large_table =
+        |changes: usize| TableRecords { changes, change_bytes: changes as u64 * 4096, whole_bytes: 32 << 20 };
+    assert_eq!([2047, 2048].map(|changes| of_a_large_table(changes).should_compact()), [false, true]);
 }
 
 #[test]
@@ -178,6 +207,7 @@ fn publish_until_killed() {
         match round % 8 {
             0 => drop(volume.offer(frame, &files(frame), Some(&generator.plan_whole())).unwrap()),
             4 => drop(generator.publish_whole(frame)),
+            6 => generator.compact(frame),
             _ => drop(generator.publish(frame)),
         }
     }

@@ -159,14 +159,43 @@ async fn damaged_record_is_named_and_a_whole_table_mends_it() {
         // Changes of what is not there are named by the first reason.
         bench.bench.volume.publish("one", &change_after(number)).unwrap();
         bench.table_outcome(|outcome| outcome.message.contains(why)).await;
-        // A generator that looks at what became of it.
+        // A generator that looks at what became of it; and one that only has the whole table in place of the records.
         let mut next = TableGenerator::new(&bench.bench.volume);
         next.route(HOST, a);
-        next.publish_whole("one");
+        if number.is_multiple_of(2) {
+            next.publish_whole("one");
+        } else {
+            next.compact("one");
+        }
         bench.confirmed("one", next.revision()).await;
         assert_eq!(bench.backend(HOST).await, Ok("a".to_owned()));
     }
     assert_eq!(running.handle.status().frame_reloads, 0);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn whole_table_in_place_of_its_records_is_no_publication() {
+    let (a, b) = (backend("a"), backend("b"));
+    let mut bench = TableBench::new();
+    let running = bench.start_on("one", &[(HOST, a)]).await;
+    bench.generator.route(HOST, b);
+    bench.generator.publish("one");
+    bench.confirmed("one", bench.generator.revision()).await;
+    let before = running.handle.status().table_publications;
+    bench.generator.compact("one");
+    bench.generator.route("other.example", b);
+    bench.generator.publish("one");
+    bench.confirmed("one", bench.generator.revision()).await;
+    assert_eq!(running.handle.status().table_publications, before + 1);
+    assert_eq!(bench.backend(HOST).await, Ok("b".to_owned()));
+    running.stop().await;
+    // One that starts finds all.
+    fs::remove_file(bench.bench.volume.dir().join("table-outcome")).unwrap();
+    let running = bench.bench.start().await;
+    bench.confirmed("one", bench.generator.revision()).await;
+    assert_eq!(bench.backend(HOST).await, Ok("b".to_owned()));
+    assert_eq!(bench.backend("other.example").await, Ok("b".to_owned()));
     running.stop().await;
 }
 
