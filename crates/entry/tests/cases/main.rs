@@ -93,6 +93,20 @@ fn golden(case: &Path, oldest: &Nginx, newest: &Nginx) -> Vec<(&'static str, Opt
 }
 
 #[test]
+fn each_annotation_is_in_a_golden_case() {
+    use entry_translate::{INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS};
+    let texts: String = cases()
+        .iter()
+        .map(|case| std::fs::read_to_string(case.join("objects.yaml")).expect("read the objects of a case"))
+        .collect();
+    let ours = TOPICS.iter().flat_map(|topic| topic.own).map(|row| [OWN_PREFIX, row.name].concat());
+    let theirs =
+        TOPICS.iter().flat_map(|topic| topic.ingress_nginx).map(|row| [INGRESS_NGINX_PREFIX, row.name].concat());
+    let missing: Vec<_> = ours.chain(theirs).filter(|name| !texts.contains(&format!("{name}:"))).collect();
+    assert!(missing.is_empty(), "in no case: {missing:?}");
+}
+
+#[test]
 fn objects_lead_to_the_golden_files() {
     let write = std::env::var_os(WRITE_VARIABLE).is_some();
     let (oldest, newest) = (Nginx::new(testbed::nginx::debian()), Nginx::new(testbed::nginx::newest()));

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use entry_translate::Objects;
 use serde_json::{Value, json};
 
 use super::{run, sparrow_entry, test_configuration, text};
@@ -231,6 +232,43 @@ fn cve_2021_25746_no_annotation_leaves_its_place() {
     hostile.are_accepted_by_nginx();
 }
 
+/// The same of ours, each with its example in front, too.
+#[test]
+fn cve_2021_25746_no_annotation_of_ours_leaves_its_place() {
+    let all = entry_translate::TOPICS.iter().flat_map(|topic| topic.own);
+    let mut hostile = Tenants::new();
+    let mut count = 0;
+    for row in all.filter(|row| row.objects != Objects::Services) {
+        for way_out in WAYS_OUT {
+            for value in [way_out.to_owned(), [row.example, way_out].concat()] {
+                let others = companions_of_ours(row.name).iter().copied().filter(|(other, _)| *other != row.name);
+                let all = others.chain([(row.name, &*value)]);
+                let all = all.map(|(name, value)| ([entry_translate::OWN_PREFIX, name].concat(), value.to_owned()));
+                hostile.add("shop", "/x", &all.collect());
+            }
+        }
+        count += 1;
+    }
+    assert!(count >= 90, "{count}");
+    hostile.are_accepted_by_nginx();
+}
+
+/// Without which annotations one of ours is not read.
+fn companions_of_ours(name: &str) -> &'static [(&'static str, &'static str)] {
+    const ALL: [(&str, &[(&str, &str)]); 9] = [
+        ("auth-", &[("auth-url", "http://auth.example.com/check")]),
+        ("basic-auth-", &[("basic-auth-secret", "users")]),
+        ("backend-tls-", &[("backend-tls-secret", "tls"), ("backend-protocol", "https")]),
+        ("canary-", &[("canary", "true"), ("canary-weight", "10"), ("canary-by-header", "X-Canary")]),
+        ("client-certificate-", &[("client-certificate-secret", "tls")]),
+        ("cors-", &[("cors", "true")]),
+        ("session-cookie-", &[("affinity", "cookie")]),
+        ("mirror-", &[("mirror-target", "http://mirror.example.com/")]),
+        ("rewrite", &[("path-regex", "true")]),
+    ];
+    ALL.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(&[], |(_, companions)| companions)
+}
+
 /// Without which annotations one is not read.
 fn companions(name: &str) -> &'static [(&'static str, &'static str)] {
     const ALL: [(&str, &[(&str, &str)]); 10] = [
@@ -246,6 +284,20 @@ fn companions(name: &str) -> &'static [(&'static str, &'static str)] {
         ("rewrite-target", &[("use-regex", "true")]),
     ];
     ALL.iter().find(|(prefix, _)| name.starts_with(prefix)).map_or(&[], |(_, companions)| companions)
+}
+
+/// Endpoints that a tenant wrote led the entry to those of others.
+#[test]
+fn cve_2021_25740_written_endpoints_are_not_asked() {
+    let mut tenants = Tenants::new();
+    tenants.objects.push(json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-1", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+        "endpoints": [{"addresses": ["10.244.9.9"], "conditions": {"ready": true}}], "ports": [{"port": 80}],
+    }));
+    tenants.add("shop", "/x", &annotations([]));
+    let configuration = tenants.configuration();
+    assert!(configuration.contains("10.96.0.10:80") && !configuration.contains("10.244.9.9"), "{configuration}");
 }
 
 /// What paths were cleaned of was found by lines.
