@@ -48,6 +48,7 @@ pub fn http(settings: &Settings, own_address: &'static str) -> Vec<Directive<'st
     all.push(directive("sparrow_public_ports").words(["80"]).token(https));
     if settings.trusts_proxies() {
         all.push(directive("sparrow_scheme").words([settings.scheme_variable()]));
+        all.push(directive("sparrow_told_host").words(["$sparrow_forwarded_host"]));
     }
     if own_address != "$server_addr" {
         all.push(directive("sparrow_own_address").words([own_address]));

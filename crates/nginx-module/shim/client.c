@@ -75,6 +75,34 @@ sparrow_host_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintp
 }
 
 
+void
+sparrow_told_host(ngx_http_request_t *r, sparrow_bytes_t *host)
+{
+    ngx_str_t                   text;
+    sparrow_main_conf_t        *smcf;
+    ngx_http_variable_value_t  *value;
+
+    smcf = ngx_http_get_module_main_conf(r, ngx_http_sparrow_module);
+
+    ngx_str_null(&text);
+
+    if (smcf->told_host) {
+        if (ngx_http_complex_value(r, smcf->told_host, &text) != NGX_OK) {
+            ngx_str_null(&text);
+        }
+
+    } else {
+        value = ngx_http_get_indexed_variable(r, smcf->indexes.host);
+        if (value && !value->not_found) {
+            text.len = value->len;
+            text.data = value->data;
+        }
+    }
+
+    *host = sparrow_bytes(&text);
+}
+
+
 /* $sparrow_port: the port of that host, or that of the scheme. */
 ngx_int_t
 sparrow_port_variable(ngx_http_request_t *r, ngx_http_variable_value_t *v, uintptr_t data)

@@ -249,6 +249,13 @@ static ngx_command_t  sparrow_commands[] = {
       offsetof(sparrow_main_conf_t, scheme),
       NULL },
 
+    { ngx_string("sparrow_told_host"),
+      NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
+      ngx_http_set_complex_value_slot,
+      NGX_HTTP_MAIN_CONF_OFFSET,
+      offsetof(sparrow_main_conf_t, told_host),
+      NULL },
+
     { ngx_string("sparrow_own_address"),
       NGX_HTTP_MAIN_CONF|NGX_CONF_TAKE1,
       ngx_http_set_complex_value_slot,

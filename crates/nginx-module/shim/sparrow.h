@@ -182,6 +182,8 @@ void sparrow_counts_add(const sparrow_counts_t *counts, const sparrow_counted_t 
  * there is none.
  */
 int sparrow_header(ngx_http_request_t *r, sparrow_bytes_t name, size_t number, sparrow_bytes_t *value);
+/* And the host of a request with its port, as clients are told of it; empty if it cannot be evaluated. */
+void sparrow_told_host(ngx_http_request_t *r, sparrow_bytes_t *host);
 
 
 /* The variables of a request, by their places among all. */
@@ -210,6 +212,7 @@ typedef struct {
     ngx_int_t                  http_port;
     ngx_int_t                  https_port;
     ngx_http_complex_value_t  *scheme;      /* how clients sent a request; NULL: as it came */
+    ngx_http_complex_value_t  *told_host;   /* the host that a client named, with its port; NULL: as the request has it */
     ngx_http_complex_value_t  *own_address; /* what backends are told for a host where clients named none; NULL: where it came */
     sparrow_indexes_t          indexes;
     sparrow_counts_t          *counts;      /* NULL: nothing is counted */

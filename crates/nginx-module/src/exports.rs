@@ -105,6 +105,7 @@ unsafe impl Sync for Entry {}
 unsafe extern "C" {
     static ngx_http_sparrow_module: c_void;
     fn sparrow_header(request: *mut c_void, name: Bytes, number: usize, value: *mut Bytes) -> c_int;
+    fn sparrow_told_host(request: *mut c_void, host: *mut Bytes);
 }
 
 /// The modules that nginx finds in this library; the last is null.
@@ -156,6 +157,15 @@ impl Headers for HeadersOfNginx {
         // SAFETY: the value is in the request's memory, as above.
         (found != 0).then(|| unsafe { value.as_slice() })
     }
+}
+
+/// The host of a request of nginx with its port, as it was sent; empty if that cannot be told.
+fn told_host<'a>(request: *mut c_void) -> &'a [u8] {
+    let mut host = Bytes::EMPTY;
+    // SAFETY: nginx's request is alive during the call in which this is made.
+    unsafe { sparrow_told_host(request, &raw mut host) };
+    // SAFETY: it is in the request's memory, and nobody changes it.
+    unsafe { host.as_slice() }
 }
 
 impl TableOfC {
@@ -352,6 +362,7 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
         let (decision, texts) = table.router.decide(RoutedRequest {
             request: &asked,
             target: bytes(request.target),
+            told_host: &|| told_host(request.request),
             public_ports: [request.http_port, request.https_port],
         });
         DecisionOfC::new(decision, texts, request.target)

@@ -4,9 +4,10 @@
 //! mean the same, so a target whose path does not itself begin with the rule's, or that the rule's pattern does not match as it was
 //! sent, is rejected, and one in which any server may see a dot segment.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use entry_model::{PathRewrite, Pattern, TemplatePart, encode_path, template_parts};
+use entry_model::{PathRewrite, Pattern, TemplatePart, UrlPart, UrlVariable, encode_path, template_parts};
 
 /// A target that is not forwarded, since it could mean something else to the backend than it did to the rule: it is answered 400.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,17 +50,29 @@ impl<'a> SplitTarget<'a> {
         if pattern.is_match(path) { Ok(Self { matched: b"", rest: path, query }) } else { Err(AmbiguousTarget) }
     }
 
-    /// What it becomes.
+    /// What it becomes, with what stands for parts of its request.
     ///
     /// # Errors
     /// What a pattern's template makes of it begins with no slash, so that it would be a part of a host, or is ambiguous itself.
-    pub fn rewrite(&self, rewrite: &PathRewrite, out: &mut Vec<u8>) -> Result<(), AmbiguousTarget> {
+    pub fn rewrite(
+        &self,
+        rewrite: &PathRewrite,
+        value: impl Fn(UrlVariable) -> Cow<'a, [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), AmbiguousTarget> {
         match rewrite {
             PathRewrite::Keep => self.keep(out),
             PathRewrite::StripPrefix => self.replace_prefix("", out),
             PathRewrite::ReplacePrefix(replacement) => self.replace_prefix(replacement, out),
             PathRewrite::ReplaceFull(replacement) => self.replace_path(replacement, out),
-            PathRewrite::ReplaceTarget(target) => add_target(&target.to_string(), out),
+            PathRewrite::ReplaceTarget(target) => {
+                for part in &target.0 {
+                    match part {
+                        UrlPart::Text(text) => add_target(text, out),
+                        UrlPart::Variable(variable) => out.extend_from_slice(&value(*variable)),
+                    }
+                }
+            }
             PathRewrite::Regex { pattern, template } => {
                 let path = [self.matched, self.rest].concat();
                 out.extend_from_slice(&pattern.replace(path, &encoded_template(template)));
@@ -145,7 +158,7 @@ pub fn has_path(target: &[u8]) -> bool {
 }
 
 /// The path, which is never empty, and the query with its `?`.
-fn path_and_query(target: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn path_and_query(target: &[u8]) -> (&[u8], &[u8]) {
     let end = target.iter().position(|byte| *byte == b'?').unwrap_or(target.len());
     let (path, query) = target.split_at(end);
     (if path.is_empty() { b"/" } else { path }, query)
@@ -217,7 +230,9 @@ fn first(path: &[u8]) -> Option<(u8, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use entry_model::{PathRewrite, UrlText};
+    use std::borrow::Cow;
+
+    use entry_model::{PathRewrite, UrlText, UrlVariable};
 
     use super::{AmbiguousTarget, SplitTarget, cut_fragment, encoded_template, is_ambiguous};
 
@@ -225,6 +240,11 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8(out).expect("text")
+    }
+
+    /// What stands for parts of a request, where there are none.
+    fn none<'a>(_: UrlVariable) -> Cow<'a, [u8]> {
+        Cow::Borrowed(b"")
     }
 
     fn stripped(target: &str, rule: &str) -> Result<String, AmbiguousTarget> {
@@ -283,7 +303,7 @@ mod tests {
             let split = SplitTarget::of_pattern(target.as_bytes(), &pattern("^/"))?;
             let rewrite = PathRewrite::Regex { pattern: pattern(text), template: template.to_owned() };
             let mut out = Vec::new();
-            split.rewrite(&rewrite, &mut out)?;
+            split.rewrite(&rewrite, none, &mut out)?;
             Ok(String::from_utf8(out).expect("text"))
         };
         for (target, text, template, expected) in [
@@ -308,7 +328,7 @@ mod tests {
         let split = SplitTarget::new(b"/old/x?y", "/old").expect("a target");
         let mut target = Vec::new();
         let rewrite = PathRewrite::ReplaceTarget(UrlText::from_text("/a%2Fb?c=$d\r\n#e"));
-        assert_eq!(split.rewrite(&rewrite, &mut target), Ok(()));
+        assert_eq!(split.rewrite(&rewrite, none, &mut target), Ok(()));
         assert_eq!(target, b"/a%2Fb?c=%24d%0D%0A#e");
         cut_fragment(&mut target);
         assert_eq!(target, b"/a%2Fb?c=%24d%0D%0A");

@@ -15,6 +15,7 @@ pub mod host;
 mod key_choice;
 pub mod proven_passwords;
 pub mod router;
+pub mod url_value;
 
 // Its tests have no nginx to link with.
 #[cfg(not(test))]

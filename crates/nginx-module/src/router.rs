@@ -1,18 +1,20 @@
 //! What becomes of a request by the table: in which location of nginx's configuration it goes on, with which values of its variables,
 //! or which answer it gets.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 use std::str;
 use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
-use entry_model::{PathRewrite, Protocol, Redirect, Scheme};
+use entry_model::{PathRewrite, Protocol, Redirect, Scheme, UrlVariable};
 use route_table::{Backend, Class, EndpointChoice, Fault, Found, Request, Route, Step, Table, may_run};
 
 use crate::balancer::{Balancer, Order, Tries};
 use crate::forward_target::{AmbiguousTarget, SplitTarget, cut_fragment, has_path, is_ambiguous};
 use crate::key_choice::KeyChoice;
+use crate::url_value::UrlRequest;
 
 /// What a client is answered that asks for something whose meaning is not certain.
 const BAD_REQUEST: u16 = 400;
@@ -44,8 +46,19 @@ pub struct RoutedRequest<'a> {
     pub request: &'a Request<'a>,
     /// The path and the query as they were sent.
     pub target: &'a [u8],
+    /// The host with its port, as it was sent. It is asked for where a URL has it alone.
+    pub told_host: &'a dyn Fn() -> &'a [u8],
     /// The ports at which clients reach the listeners: in the clear, and over TLS.
     pub public_ports: [u16; 2],
+}
+
+impl<'a> RoutedRequest<'a> {
+    /// What of it stands for a variable of a URL.
+    fn value(&self, variable: UrlVariable) -> Cow<'a, [u8]> {
+        let Request { host, scheme, method, .. } = *self.request;
+        let told_host = if variable == UrlVariable::HostAndPort { (self.told_host)() } else { b"" };
+        UrlRequest { host, told_host, scheme, method, target: self.target }.value(variable)
+    }
 }
 
 /// What becomes of a request.
@@ -232,7 +245,7 @@ impl Texts {
                     }
                 };
                 let tries = balancer.choose(backend, order, request.request.chance, Instant::now);
-                self.forward(route, backend, tries, rewrite, request.target)
+                self.forward(route, backend, tries, rewrite, request)
             }
             Step::Redirect(redirect) => self.redirect(route, redirect, request),
             Step::Respond(status) => Ok(Decision::Answer(status)),
@@ -256,13 +269,13 @@ impl Texts {
         backend: &Backend,
         tries: Tries,
         rewrite: &PathRewrite,
-        target: &[u8],
+        request: RoutedRequest<'_>,
     ) -> Result<Decision, AmbiguousTarget> {
-        let split = split(target, route)?;
-        if *rewrite == PathRewrite::Keep && has_path(target) {
+        let split = split(request.target, route)?;
+        if *rewrite == PathRewrite::Keep && has_path(request.target) {
             self.keeps_target = true;
         } else {
-            split.rewrite(rewrite, &mut self.target)?;
+            split.rewrite(rewrite, |variable| request.value(variable), &mut self.target)?;
             cut_fragment(&mut self.target);
         }
         if *rewrite == PathRewrite::StripPrefix {
@@ -305,7 +318,7 @@ impl Texts {
         }
         // What stays of the path is told as it was sent.
         let mut target = Vec::new();
-        split(request.target, route)?.rewrite(&redirect.path, &mut target)?;
+        split(request.target, route)?.rewrite(&redirect.path, |variable| request.value(variable), &mut target)?;
         let port = request.public_ports[usize::from(asked.scheme == Scheme::Https)];
         let asked = entry_model::Request { scheme: asked.scheme, host, ..entry_model::Request::default() };
         self.text = redirect.origin(&asked, port).into_bytes();

@@ -145,10 +145,11 @@ fn is_order_long(rules: &[ModelRule]) -> bool {
     PatternOrder::encode(rules).is_none_or(|order| order.len() > MOST_ORDER_BYTES)
 }
 
-/// More than all that is of fixed size in a rule, in a condition, and in a share with its backend's name.
+/// More than all that is of fixed size in a rule, in a condition, in a share with its backend's name, and in a part of a URL.
 const RULE_BYTES: usize = 128;
 const CONDITION_BYTES: usize = 8;
 const SHARE_BYTES: usize = 128;
+const PART_BYTES: usize = 8;
 
 /// At least as many bytes as a rule takes.
 fn most_bytes(rule: &ModelRule) -> usize {
@@ -160,7 +161,7 @@ fn most_bytes(rule: &ModelRule) -> usize {
         headers.chain(cookies).chain(parameters).map(|(name, value)| CONDITION_BYTES + name.len() + value.text().len());
     let rewrite = match rewrite_of(rule) {
         Some(PathRewrite::ReplacePrefix(text) | PathRewrite::ReplaceFull(text)) => text.len(),
-        Some(PathRewrite::ReplaceTarget(target)) => target.to_string().len(),
+        Some(PathRewrite::ReplaceTarget(target)) => target.to_string().len() + PART_BYTES * target.0.len(),
         Some(PathRewrite::Regex { pattern, template }) => pattern.text().len() + template.len(),
         Some(PathRewrite::Keep | PathRewrite::StripPrefix) | None => 0,
     };
@@ -199,8 +200,6 @@ impl<'a> RuleContext<'a> {
         // Whoever wrote it may have another engine, and readers take none that is not theirs.
         let refused = if patterns(rule).any(|pattern| compile(pattern.text()).is_err()) {
             Some(NotCarriedReason::BadPattern)
-        } else if matches!(rewrite_of(rule), Some(PathRewrite::ReplaceTarget(target)) if target.has_variables()) {
-            Some(NotCarriedReason::TargetVariables)
         } else if self.class(rule).is_none() {
             Some(NotCarriedReason::NoClass)
         } else {

@@ -32,9 +32,6 @@ pub enum NotCarriedReason {
     /// A pattern that is out of the bounds of the reader's engine.
     #[error("it has a regular expression that is out of bounds, so its host is left to nginx.conf")]
     BadPattern,
-    /// The reader puts nothing of a request into a target.
-    #[error("the URL of its redirect has parts of the request, so its host is left to nginx.conf")]
-    TargetVariables,
     /// Whoever planned the table has no class for it.
     #[error("no class of locations does what it asks for, so its host is left to nginx.conf")]
     NoClass,

@@ -5,7 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use entry_model::{
-    FixedAnswer, Key, Kind, ListenerSet, ObjectRef, PathRewrite, Pattern, Redirect, Scheme, UrlText, ValueMatch,
+    FixedAnswer, Key, Kind, ListenerSet, ObjectRef, PathRewrite, Pattern, Redirect, Scheme, UrlPart, UrlText,
+    UrlVariable, ValueMatch,
 };
 use pattern_engine::CompiledPatterns;
 
@@ -372,9 +373,17 @@ fn encode_rewrite(writer: &mut ByteWriter, rewrite: &PathRewrite) {
             writer.text(replacement);
         }
         PathRewrite::ReplaceTarget(target) => {
-            // Without variables: the planner has taken out what has any.
             writer.u8(5);
-            writer.text(&target.to_string());
+            writer.len16(target.0.len());
+            for part in &target.0 {
+                match part {
+                    UrlPart::Text(text) => {
+                        writer.u8(0);
+                        writer.text(text);
+                    }
+                    UrlPart::Variable(variable) => writer.u8(encode_variable(*variable)),
+                }
+            }
         }
         PathRewrite::Regex { pattern, template } => {
             writer.u8(6);
@@ -390,12 +399,35 @@ fn decode_rewrite(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) 
         2 => Some(PathRewrite::StripPrefix),
         3 => Some(PathRewrite::ReplacePrefix(reader.text()?.to_owned())),
         4 => Some(PathRewrite::ReplaceFull(reader.text()?.to_owned())),
-        5 => Some(PathRewrite::ReplaceTarget(UrlText::from_text(reader.text()?))),
+        5 => Some(PathRewrite::ReplaceTarget(UrlText(reader.list(decode_url_part)?.into()))),
         6 => Some(PathRewrite::Regex {
             pattern: patterns.get(reader.text()?).ok()?,
             template: reader.text()?.to_owned(),
         }),
         _ => None,
+    }
+}
+
+fn decode_url_part(reader: &mut ByteReader<'_>) -> Option<UrlPart> {
+    let code = reader.u8()?;
+    if code == 0 {
+        return Some(UrlPart::Text(reader.text()?.to_owned()));
+    }
+    let mut known = UrlVariable::NAMES.into_iter().map(|(_, variable)| variable);
+    known.find(|variable| encode_variable(*variable) == code).map(UrlPart::Variable)
+}
+
+fn encode_variable(variable: UrlVariable) -> u8 {
+    match variable {
+        UrlVariable::Host => 1,
+        UrlVariable::HostAndPort => 2,
+        UrlVariable::Scheme => 3,
+        UrlVariable::Method => 4,
+        UrlVariable::Target => 5,
+        UrlVariable::EscapedTarget => 6,
+        UrlVariable::Path => 7,
+        UrlVariable::QuestionMark => 8,
+        UrlVariable::Query => 9,
     }
 }
 

@@ -162,7 +162,7 @@ fn rewrites_of_snippets_send_clients_elsewhere() {
 }
 
 #[test]
-fn new_texts_come_into_force_without_a_reload() {
+fn new_texts_and_redirects_come_into_force_without_a_reload() {
     let port = backend("one");
     let [_, _, with_module] = programs();
     let bench = Bench::new(&with_module);
@@ -172,7 +172,8 @@ fn new_texts_come_into_force_without_a_reload() {
         web(
             port,
             &format!(
-                "server-snippet: 'location = {path} {{ {header} return 200 \"{text}\"; }} location = /fixed {{ return 200 \"{text}\"; }}'"
+                "server-snippet: 'location = {path} {{ {header} return 200 \"{text}\"; }} location = /fixed {{ return 200 \"{text}\"; }} \
+                 location = /moved {{ return 302 https://b.example/{text}?rd=$http_host$request_uri; }}'"
             ),
         )
     };
@@ -189,6 +190,8 @@ fn new_texts_come_into_force_without_a_reload() {
     bench.write("web.yaml", &text("/two", "second"));
     eventually("another text", || asks("/two") == told("second", "/two"));
     assert_eq!(asks("/fixed"), told("second", ""));
+    let moved = http::get(bench.http, "a.example", "/moved", "").unwrap();
+    assert_eq!(moved.header("Location"), "https://b.example/second?rd=a.example/moved");
     assert_eq!(statuses(&bench, ["/one", "/two", "/fixed"]), [200; 3]);
     assert_eq!(reloads(), before);
     entry.terminate();

@@ -4,7 +4,7 @@ use std::fs;
 
 use entry_model::{
     Action, PathMatch, PathRewrite, Pattern, Protocol, Redirect, Request, Routes, RoutingDecision, Rule, Scheme,
-    UrlText,
+    UrlPart, UrlText, UrlVariable,
 };
 
 use super::layout::TRIES_PATTERNS_AGAIN;
@@ -258,6 +258,54 @@ fn redirect_keeps_what_was_sent() {
             );
         }
         assert!(!nginx.get("any.example", "/teapot", "").text().contains("nginx"));
+    }
+}
+
+#[test]
+fn redirect_has_parts_of_the_request_as_they_were_sent() {
+    let to = |path: PathMatch, host: Option<&str>, text: &str| {
+        let parts = text.split_inclusive('}').flat_map(|piece| {
+            let (text, name) = piece.split_once("${").unwrap_or((piece, ""));
+            let variable = UrlVariable::NAMES.into_iter().find(|(known, _)| name.strip_suffix('}') == Some(known));
+            let text = Some(UrlPart::Text(text.to_owned())).filter(|_| !text.is_empty());
+            text.into_iter().chain(variable.map(|(_, variable)| UrlPart::Variable(variable)))
+        });
+        let path_of_redirect = PathRewrite::ReplaceTarget(UrlText(parts.collect()));
+        let host = host.map(str::to_owned);
+        let redirect = Redirect { status: 302, scheme: None, host, port: None, path: path_of_redirect };
+        rule(path, Action::Redirect(redirect), "some")
+    };
+    let sign_in = "/sign?rd=${scheme}://${http_host}${escaped_request_uri}&m=${request_method}";
+    let routes = routes([(
+        "*",
+        vec![
+            to(prefix("/sign"), Some("auth.example"), sign_in),
+            to(prefix("/moved"), None, "${request_uri}#$"),
+            to(regex("^/by/[0-9]+$"), Some("other.example"), "/${host}${uri}${is_args}${args}"),
+        ],
+    )]);
+    for binary in binaries() {
+        for trusts in [false, true] {
+            let nginx = Nginx::start(&binary, &routes, |settings| {
+                settings.trusted = trusts.then(|| "127.0.0.0/8".parse().unwrap()).into_iter().collect();
+            });
+            let forwarded = "X-Forwarded-Host: outer.example:8443\r\nX-Forwarded-Proto: https\r\n";
+            let outside = if trusts { "https://outer.example:8443" } else { "http://Any.example:81" };
+            let scheme = if trusts { "https" } else { "http" };
+            for (sent, status, location) in [
+                ("/sign", 302, format!("{scheme}://auth.example/sign?rd={outside}/sign&m=GET")),
+                ("/sign/%61+?b&c", 302, format!("{scheme}://auth.example/sign?rd={outside}/sign/%2561%2B?b%26c&m=GET")),
+                ("/moved/a%0d%0aX:y?", 302, format!("{scheme}://any.example/moved/a%0d%0aX:y?#%24")),
+                ("/by/12?a=%2F", 302, format!("{scheme}://other.example/any.example/by/12?a=%2F")),
+                ("/by/12", 302, format!("{scheme}://other.example/any.example/by/12")),
+                ("/by/%31", 400, String::new()),
+                ("/%73ign", 400, String::new()),
+            ] {
+                let answer = nginx.get("Any.example:81", sent, forwarded);
+                let found = (answer.status, answer.header("Location").to_owned());
+                assert_eq!(found, (status, location), "{sent} with {}, trusted: {trusts}", binary.version);
+            }
+        }
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_model::{
-    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, UrlPart,
-    UrlText, UrlVariable, ValueMatch,
+    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, ValueMatch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -59,7 +58,6 @@ fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
         Rule { action, ..rule("other", path_of("/a")) }
     };
     let rewrite = PathRewrite::Regex { pattern: unbounded_pattern(), template: "/x".to_owned() };
-    let with_host = UrlText(vec![UrlPart::Text("/".to_owned()), UrlPart::Variable(UrlVariable::Host)]);
     for (other, reason) in [
         (rule("other", path(PathMatch::Regex(unbounded_pattern()))), NotCarriedReason::BadPattern),
         (rule("other", Match { headers: vec![value], ..Match::any() }), NotCarriedReason::BadPattern),
@@ -67,7 +65,6 @@ fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
         (rule("other", path(PathMatch::Exact("/".repeat(5000)))), NotCarriedReason::LongPath),
         (rule("other", path(PathMatch::Exact("a".to_owned()))), NotCarriedReason::NoPath),
         (rewriting(rewrite), NotCarriedReason::BadPattern),
-        (rewriting(PathRewrite::ReplaceTarget(with_host)), NotCarriedReason::TargetVariables),
         (rewriting(PathRewrite::ReplaceFull("/".repeat(70_000))), NotCarriedReason::LongRules),
     ] {
         let routes = one_host(vec![other, rule("plain", Match::any())]);

@@ -10,7 +10,7 @@ use entry_model::{
     Action, Backend, BackendAddress, Certificate, CertificateId, CookieMatch, Destination, Endpoints, EndpointsId,
     FixedAnswer, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef,
     PathMatch, PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes,
-    RoutingDecision, Rule, Scheme, SortedMap, Timeouts, UrlText, ValueMatch, WeightedBackend,
+    RoutingDecision, Rule, Scheme, SortedMap, Timeouts, UrlPart, UrlText, UrlVariable, ValueMatch, WeightedBackend,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -149,13 +149,20 @@ pub fn any_endpoints() -> impl Strategy<Value = Endpoints> {
     vec(address, 0..4).prop_map(Endpoints::from)
 }
 
+fn any_url_part() -> impl Strategy<Value = UrlPart> {
+    prop_oneof![
+        select(&["/y?z", "&"][..]).prop_map(|text| UrlPart::Text(text.to_owned())),
+        select(UrlVariable::NAMES.map(|(_, variable)| variable).to_vec()).prop_map(UrlPart::Variable),
+    ]
+}
+
 fn any_rewrite() -> impl Strategy<Value = PathRewrite> {
     prop_oneof![
         Just(PathRewrite::Keep),
         Just(PathRewrite::StripPrefix),
         Just(PathRewrite::ReplacePrefix("/x".to_owned())),
         Just(PathRewrite::ReplaceFull("/y/".to_owned())),
-        Just(PathRewrite::ReplaceTarget(UrlText::from_text("/y?z"))),
+        vec(any_url_part(), 1..4).prop_map(|parts| PathRewrite::ReplaceTarget(UrlText(parts))),
         any_path_pattern().prop_map(|pattern| PathRewrite::Regex { pattern, template: "/x$1".to_owned() }),
     ]
 }
