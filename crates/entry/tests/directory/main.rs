@@ -18,6 +18,7 @@ mod full;
 mod global_auth;
 mod grpc;
 mod keys;
+mod own_directives;
 mod refused;
 mod rewrites;
 mod secrecy;
