@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Balancing, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PathMatch, PolicyId,
-    Protocol, Routes, Rule, SortedMap,
+    Action, Balancing, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes,
+    Rule, SortedMap,
 };
 use nginx_conf::{FrameNeeds, PolicyClass, RenderNote, Settings};
 use route_table::{Changes, Class, Planner, Revision};
@@ -43,8 +43,7 @@ impl Default for TablePlan {
             planner: Planner::new(|rule, policy| {
                 // A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
                 // session has, its cookie says, which is read by the location.
-                let is_carried = !may_match_challenges(rule)
-                    && policy.client_certificates.is_none()
+                let is_carried = policy.client_certificates.is_none()
                     && policy.client_tls.is_default()
                     && !(matches!(policy.balancing, Balancing::Session(_)) && has_several_shares(rule));
                 let class = || match &rule.action {
@@ -191,19 +190,6 @@ fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
         }
     }
     needs
-}
-
-/// Whether a rule is for a pattern that is tried before all else, and may match challenges of certificate authorities: those come before it, which
-/// a table does not know.
-fn may_match_challenges(rule: &Rule) -> bool {
-    let PathMatch::Regex(pattern) = &rule.matches.path else { return false };
-    let text = pattern.text();
-    // One that begins with a letter or a digit, which is there once, matches no path that begins with a dot.
-    let mut beginning = text.strip_prefix("^/").unwrap_or_default().chars();
-    let is_elsewhere = beginning.next().is_some_and(|first| first.is_ascii_alphanumeric())
-        && beginning.next().is_none_or(|second| !"?*{".contains(second))
-        && !text.contains('|');
-    pattern.is_first() && !is_elsewhere
 }
 
 /// Whether requests of a rule go to one of several backends.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! host ─► its names, from its own to that of all ─► facts: where it is, which paths it has at all
-//! path ─► patterns placed first ─► the exact one ─► prefixes and other patterns, from the longest ─► the default
+//! path ─► challenges ─► patterns placed first ─► the exact one ─► prefixes and other patterns, from the longest ─► the default
 //! ```
 
 use std::borrow::Cow;
@@ -242,7 +242,16 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         work: &mut MatchWork,
     ) -> Result<Option<(Arc<PathRules>, usize)>, Fault> {
         let path = request.path;
-        let mut patterns = PatternTries { order: self.pattern_order(host)?, next: 0, work };
+        let order = self.pattern_order(host)?;
+        if order.is_some() && path.len() > ACME_CHALLENGE.len() && path.starts_with(ACME_CHALLENGE.as_bytes()) {
+            // What is for challenges alone comes before all patterns.
+            let hashes = PathHashes::<{ MOST_PATH_DEPTH + 1 }>::of(host, path).longer_than(ACME_CHALLENGE.len());
+            let mut none = PatternTries { order: None, next: 0, work };
+            if let Some(found) = self.find_rule_by(&hashes, &mut none, host, request)? {
+                return Ok(Some(found));
+            }
+        }
+        let mut patterns = PatternTries { order, next: 0, work };
         if let Some(found) = self.try_patterns(&mut patterns, |place| place.is_first, host, request)? {
             return Ok(Some(found));
         }
@@ -445,6 +454,14 @@ impl<const MOST: usize> PathHashes<MOST> {
             }
             depth += 1;
         }
+    }
+
+    /// The same, without prefixes of so many bytes or fewer.
+    fn longer_than(mut self, bytes: usize) -> Self {
+        let long = self.prefixes[..self.count].iter().position(|(_, end)| *end > bytes).unwrap_or(self.count);
+        self.prefixes.copy_within(long..self.count, 0);
+        self.count -= long;
+        self
     }
 
     /// The prefixes, from the longest.

@@ -196,3 +196,26 @@ fn new_texts_and_redirects_come_into_force_without_a_reload() {
     assert_eq!(reloads(), before);
     entry.terminate();
 }
+
+#[test]
+fn challenges_beside_denied_expressions_come_into_force_without_a_reload() {
+    let port = backend("one");
+    let [_, _, with_module] = programs();
+    let bench = Bench::new(&with_module);
+    bench.write("all.yaml", &format!("{CLASS}---\n{}", service("one", port)));
+    let dots = web(port, r"server-snippet: 'location ~ /\. { deny all; }'");
+    let solver = |token: &str| {
+        let path = format!("path: /.well-known/acme-challenge/{token},");
+        format!("{dots}---\n{}", ingress("solver", "a.example", "one", port, None).replace("path: /,", &path))
+    };
+    bench.write("web.yaml", &solver("first"));
+    let entry = bench.start(&["run"]);
+    let paths = ["/.well-known/acme-challenge/first", "/.well-known/acme-challenge/second", "/.git"];
+    eventually("the first", || statuses(&bench, paths) == [200, 403, 403]);
+    let reloads = || ["nginx_reloads", "frame_reloads"].map(|name| entry.count(name));
+    let before = reloads();
+    bench.write("web.yaml", &solver("second"));
+    eventually("the second", || statuses(&bench, paths) == [403, 200, 403]);
+    assert_eq!(reloads(), before);
+    entry.terminate();
+}

@@ -8,11 +8,12 @@ use entry_model::{
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::select;
 use route_table::{Class, Fault, Found, Headers, NotCarriedReason, Planner, Request, Revision};
 
 use crate::support::{
-    AskedRequest, any_request, any_routes, backend, by_definition, by_table, empty, get, pattern, put_default,
-    put_host, regex, rule, table_of, unbounded_pattern,
+    AskedRequest, CHALLENGES, any_challenge, any_request, any_routes, backend, by_definition, by_table, empty, get,
+    pattern, put_default, put_host, regex, rule, table_of, unbounded_pattern,
 };
 
 proptest! {
@@ -33,6 +34,37 @@ proptest! {
             prop_assert_eq!(by_table(&mut table, &request), expected, "{:?}\n{}", request, routes);
         }
     }
+
+    #[test]
+    fn challenges_come_before_patterns(
+        challenges in vec(any_challenge(), 1..4),
+        patterns in vec((select(&[".*", "^/\\.", "/x$", "/y"][..]), any::<bool>(), any::<bool>()), 1..4),
+        methods in vec(select(&[None, Some("GET"), Some("POST")][..]), 8),
+    ) {
+        let patterns = patterns.into_iter().map(|(text, is_first, is_long)| {
+            let pattern = if is_long { pattern(text).written_as(&"/x".repeat(20)) } else { pattern(text) };
+            PathMatch::Regex(if is_first { pattern.placed_first() } else { pattern })
+        });
+        let paths = challenges.into_iter().chain(patterns).zip(methods).enumerate();
+        let rules = paths.map(|(number, (path, method))| {
+            let matches = Match { method: method.map(str::to_owned), ..Match::path(path) };
+            (rule(&number.to_string(), matches), Policy::default())
+        });
+        let mut routes = empty();
+        put_host(&mut routes, HostName::Any, (rules.collect(), false, false));
+        let (_, _, mut table) = table_of(&routes, 1 << 17);
+        for path in CHALLENGES {
+            let request = asked("GET", path, Vec::new());
+            let expected = by_definition(&routes, &request);
+            prop_assert_eq!(by_table(&mut table, &request), expected, "{:?}\n{}", request, routes);
+        }
+    }
+}
+
+/// A request in the clear for a host.
+fn asked(method: &'static str, path: &'static str, headers: Vec<(&'static str, &'static str)>) -> AskedRequest {
+    let host = "a.example".to_owned();
+    AskedRequest { listener: 0, scheme: Scheme::Http, method, host, path, query: "", headers, chance: 0 }
 }
 
 /// Routes of one host.
@@ -143,16 +175,7 @@ fn rules_of_patterns_of_one_length_are_tried_in_their_order() {
     for method in ["GET", "POST"] {
         for headers in [vec![], vec![("x-a", "12")], vec![("x-a", "2")]] {
             for path in ["/ab", "/a", "/xb", "/x", "/ab/c", "/c"] {
-                let asked = AskedRequest {
-                    listener: 0,
-                    scheme: Scheme::Http,
-                    method,
-                    host: "a.example".to_owned(),
-                    path,
-                    query: "",
-                    headers: headers.clone(),
-                    chance: 0,
-                };
+                let asked = asked(method, path, headers.clone());
                 assert_eq!(by_table(&mut table, &asked), by_definition(&routes, &asked), "{asked:?}\n{routes}");
             }
         }

@@ -50,6 +50,14 @@ pub fn table_of(routes: &Routes, bytes: usize) -> (Planner, TableWriter<Memory>,
 }
 
 pub const HOSTS: &[&str] = &["a.example", "b.a.example", "c.b.a.example", "example", "other"];
+/// What certificate authorities ask for, and what is like it.
+pub const CHALLENGES: &[&str] = &[
+    "/.well-known",
+    "/.well-known/acme-challenge",
+    "/.well-known/acme-challenge/",
+    "/.well-known/acme-challenge/x",
+    "/.well-known/acme-challenge/x/y",
+];
 pub const PATHS: &[&str] = &["/", "/a", "/a/", "/a/b", "/ab", "/a/b/c", "//a", "/a//b"];
 
 #[derive(Debug)]
@@ -82,12 +90,19 @@ pub fn regex(text: &str) -> Match {
 
 /// Patterns that objects have written so: many are as long as others, or as prefixes.
 fn any_path_pattern() -> impl Strategy<Value = Pattern> {
-    let text = select(&["^/a", "^/[ab]", "/b$", ".*", "(?i)^/A", "^/a/.", "^\\*", "^$"][..]);
+    let text = select(&["^/a", "^/[ab]", "/b$", ".*", "(?i)^/A", "^/a/.", "^\\*", "^$", "^/\\."][..]);
     let written = select(&["", "/", "/a", "/b", "/a/b", "/a/b/c"][..]);
     (text, proptest::option::of(written), proptest::bool::weighted(0.2)).prop_map(|(text, written, is_first)| {
         let pattern = written.map_or_else(|| pattern(text), |written| pattern(text).written_as(written));
         if is_first { pattern.placed_first() } else { pattern }
     })
+}
+
+/// A path of a challenge, or one that is like it.
+pub fn any_challenge() -> impl Strategy<Value = PathMatch> {
+    let prefix = |path: &str| PathMatch::Prefix(path.trim_end_matches('/').to_owned());
+    (select(CHALLENGES), any::<bool>())
+        .prop_map(move |(path, is_exact)| if is_exact { PathMatch::Exact(path.to_owned()) } else { prefix(path) })
 }
 
 fn any_value() -> impl Strategy<Value = ValueMatch> {
@@ -112,6 +127,7 @@ fn any_match() -> impl Strategy<Value = Match> {
         4 => select(PATHS).prop_map(|path| PathMatch::Exact(path.to_owned())),
         6 => select(&["/", "/a", "/a/b"][..]).prop_map(|path| PathMatch::Prefix(path.to_owned())),
         6 => any_path_pattern().prop_map(PathMatch::Regex),
+        2 => any_challenge(),
     ];
     let pairs = |names: &'static [&'static str]| proptest::collection::btree_map(select(names), any_value(), 0..2);
     let method = proptest::option::weighted(0.3, select(&["GET", "POST"][..]));
@@ -315,7 +331,8 @@ pub fn any_request() -> impl Strategy<Value = AskedRequest> {
     });
     let path = prop_oneof![
         8 => select(PATHS),
-        1 => select(&["/.well-known/acme-challenge/x", "", "*", "/abc/d", "/a/b/c/d/e"][..]),
+        2 => select(CHALLENGES),
+        1 => select(&["", "*", "/abc/d", "/a/b/c/d/e"][..]),
     ];
     (
         0..3_u8,
