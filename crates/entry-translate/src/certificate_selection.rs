@@ -59,6 +59,8 @@ pub enum Lack {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SelectedCertificate {
     pub id: CertificateId,
+    /// It, with the Secret that its owner names: others may hold the same.
+    pub certificate: Arc<Certificate>,
     /// Whether clients accept it for the host.
     pub is_for: bool,
 }
@@ -91,26 +93,6 @@ impl CertificateSelection {
             None => self.unnamed.entry(offer.owner.1).or_default().push(index),
         }
         self.offers.push(offer);
-    }
-
-    /// The certificates that are offered from several Secrets, or that are known from another.
-    pub fn twins(&self, known: &SortedMap<CertificateId, Arc<Certificate>>) -> HashSet<CertificateId> {
-        let mut offered: HashMap<&CertificateId, &Arc<Certificate>> = HashMap::new();
-        let mut twins = HashSet::new();
-        for OfferedCertificate { loaded, .. } in &self.offers {
-            let first = *offered.entry(&loaded.id).or_insert(&loaded.certificate);
-            let is_same =
-                |other: &Arc<Certificate>| Arc::ptr_eq(other, &loaded.certificate) || *other == loaded.certificate;
-            if !is_same(first) || !known.get(&loaded.id).is_none_or(is_same) {
-                twins.insert(loaded.id.clone());
-            }
-        }
-        twins
-    }
-
-    /// Whether one of these is offered.
-    pub fn offers_any(&self, ids: &HashSet<CertificateId>) -> bool {
-        !ids.is_empty() && self.offers.iter().any(|offer| ids.contains(&offer.loaded.id))
     }
 
     /// Adds that an object names a certificate for a host, or for all that it has, which is not served.
@@ -149,7 +131,9 @@ impl CertificateSelection {
         for &(.., index) in &candidates {
             self.offers[index].is_matched = true;
         }
-        let given = SelectedCertificate { id: self.offers[first].loaded.id.clone(), is_for: !stranger };
+        let LoadedCertificate { id, certificate, .. } = &*self.offers[first].loaded;
+        let (id, certificate) = (id.clone(), Arc::clone(certificate));
+        let given = SelectedCertificate { id, certificate, is_for: !stranger };
         self.offers[first].is_used = true;
         let OfferedCertificate { owner: (_, owner), site, .. } = self.offers[first];
         if stranger && *host != HostName::Any {
@@ -267,7 +251,8 @@ impl CertificateSelection {
         over
     }
 
-    /// The certificates that hosts got. Owners are told of those that no host could take.
+    /// The certificates that hosts got, each with the first of the Secrets that hold it and are named for a host. Owners are told of those that
+    /// no host could take.
     pub fn into_served(self, attached: &mut [AttachedObject<'_>]) -> SortedMap<CertificateId, Arc<Certificate>> {
         for OfferedCertificate { owner: (_, owner), site, host, .. } in
             self.offers.iter().filter(|offer| !offer.is_matched)
@@ -284,7 +269,13 @@ impl CertificateSelection {
             };
             attached[*owner].draft.report_note(site, Reason::RefNotFound, message);
         }
-        let used = self.offers.into_iter().filter(|offer| offer.is_used);
-        used.map(|offer| (offer.loaded.id.clone(), Arc::clone(&offer.loaded.certificate))).collect()
+        let mut served = SortedMap::default();
+        for OfferedCertificate { loaded, .. } in self.offers.iter().filter(|offer| offer.is_used) {
+            let is_first = |known: &Arc<Certificate>| known.origin <= loaded.certificate.origin;
+            if !served.get(&loaded.id).is_some_and(is_first) {
+                served.insert(loaded.id.clone(), Arc::clone(&loaded.certificate));
+            }
+        }
+        served
     }
 }

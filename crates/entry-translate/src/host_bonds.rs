@@ -3,14 +3,16 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{CertificateId, Host, HostName, Key, Kind, ObjectRef, Routes, Snapshot};
+use entry_model::{Certificate, CertificateId, Host, HostName, Key, Kind, ObjectRef, Routes, Snapshot};
 
 use crate::TranslateSettings;
 use crate::acme_http01::is_only_for_challenges;
 use crate::amounts::AskedAmounts;
 use crate::attach::AttachedObject;
 use crate::attached_claims::AttachedClaims;
+use crate::certificate_selection::SelectedCertificate;
 use crate::claim::{Claims, TlsClaim};
+use crate::merge::HostMerger;
 
 /// What binds hosts together.
 #[derive(Debug)]
@@ -23,10 +25,8 @@ pub struct HostBonds {
     pub default: Option<String>,
     /// Whether any object asks for what no rule matches, also one that does not get it: on hosts that no rule names it is a rival of rules.
     pub has_defaults: bool,
-    /// How many hosts have a certificate.
-    pub certificate_uses: HashMap<CertificateId, usize>,
-    /// Certificates that several Secrets have: of which of them one is depends on all hosts.
-    pub twins: HashSet<CertificateId>,
+    /// Which certificates hosts have.
+    pub certificate_uses: CertificateUses,
     /// How many entries of `spec.tls` name a Secret.
     pub secret_uses: HashMap<Key, usize>,
 }
@@ -39,7 +39,7 @@ impl HostBonds {
         settings: &TranslateSettings,
         (attached, claims): (&[AttachedObject<'_>], &[Arc<Claims>]),
         asked: &AttachedClaims<'_>,
-        (routes, twins): (&Routes, HashSet<CertificateId>),
+        (routes, merger): (&Routes, &HostMerger),
     ) -> Option<Self> {
         let asks = |object: &ObjectRef| matches!(object.kind, Kind::Service | Kind::Ingress);
         if settings.quarantine.keys().chain(snapshot.unreadable.keys()).any(asks) {
@@ -76,13 +76,49 @@ impl HostBonds {
         for rule in &asked.left_out {
             note(&rule.claim.host, &attached[rule.owner.1].object);
         }
-        let mut certificate_uses = HashMap::new();
-        for id in routes.hosts.values().filter_map(|host| host.certificate.as_ref()) {
-            *certificate_uses.entry(id.clone()).or_default() += 1;
-        }
+        let mut certificate_uses = CertificateUses::default();
+        routes
+            .hosts
+            .keys()
+            .filter_map(|name| merger.certificate(name))
+            .for_each(|selected| certificate_uses.add(selected));
         let default = asked.default_namespace(attached).map(str::to_owned);
         let has_defaults = claims.iter().any(|claims| claims.default.is_some());
-        Some(Self { amounts, beside, default, has_defaults, certificate_uses, twins, secret_uses })
+        Some(Self { amounts, beside, default, has_defaults, certificate_uses, secret_uses })
+    }
+}
+
+/// Which certificates hosts have: by its id, each with the Secrets that it is from, in their order, and for how many hosts it is from these.
+#[derive(Debug, Default)]
+pub struct CertificateUses(HashMap<CertificateId, Vec<(Arc<Certificate>, usize)>>);
+
+impl CertificateUses {
+    /// A host more has it.
+    pub fn add(&mut self, SelectedCertificate { id, certificate, .. }: &SelectedCertificate) {
+        let uses = self.0.entry(id.clone()).or_default();
+        match uses.binary_search_by_key(&&certificate.origin, |(known, _)| &known.origin) {
+            Ok(at) => uses[at].1 += 1,
+            Err(at) => uses.insert(at, (Arc::clone(certificate), 1)),
+        }
+    }
+
+    /// A host less has it.
+    pub fn take(&mut self, SelectedCertificate { id, certificate, .. }: &SelectedCertificate) {
+        let Some(uses) = self.0.get_mut(id) else { return };
+        if let Ok(at) = uses.binary_search_by_key(&&certificate.origin, |(known, _)| &known.origin) {
+            uses[at].1 -= 1;
+            if uses[at].1 == 0 {
+                uses.remove(at);
+            }
+        }
+        if uses.is_empty() {
+            self.0.remove(id);
+        }
+    }
+
+    /// A certificate that hosts have, with the first of its Secrets.
+    pub fn first(&self, id: &CertificateId) -> Option<&Arc<Certificate>> {
+        self.0.get(id)?.first().map(|(certificate, _)| certificate)
     }
 }
 

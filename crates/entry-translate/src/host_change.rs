@@ -12,21 +12,20 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{
-    CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Policy, Routes, Snapshot,
-};
+use entry_model::{CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Policy, Snapshot};
 
 use crate::amounts::AskedAmounts;
 use crate::attach::{self, AttachedClasses, AttachedObject, RouteObject};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
 use crate::bounds::claim_weight;
 use crate::caches::{CachedClaims, Caches};
+use crate::certificate_selection::SelectedCertificate;
 use crate::claim::{self, Claims};
 use crate::endpoints::endpoints_of;
 use crate::host_bonds::{HostBonds, named_hosts, secret_of};
 use crate::host_or_segment::HostOrSegment;
 use crate::left_out::LeftOutPaths;
-use crate::merge::{HostMerger, MergeContext, MergedHosts};
+use crate::merge::{HostMerger, MergeContext};
 use crate::owners::{self, HostLists};
 use crate::retarget::{LastTranslation, named_objects, route_object};
 use crate::tls::{self, LastGoodSecret, ReadCertificates};
@@ -159,16 +158,14 @@ impl LastTranslation {
             left_out: &left_out,
             default: bonds.default.clone(),
         };
-        let Routes { hosts: served, certificates, .. } = &self.translation.routes;
-        let twins = &bonds.twins;
-        let was_twin =
-            |name| served.get(name).and_then(|host| host.certificate.as_ref()).is_some_and(|id| twins.contains(id));
-        if !selection.twins(certificates).is_empty() || selection.offers_any(twins) || translated.iter().any(was_twin) {
-            return None;
-        }
-
         // From here on the change is followed.
-        let merged = merger.merge_again(translated, &asked, selection, &context, &mut attached);
+        let selected = |merger: &HostMerger| {
+            let of = |name: &HostName| merger.certificate(name).cloned();
+            translated.iter().map(of).collect::<Vec<_>>()
+        };
+        let before = selected(merger);
+        merger.merge_again(translated, &asked, selection, &context, &mut attached);
+        let certificates: Vec<_> = before.into_iter().zip(selected(merger)).collect();
         let rules = translated.iter().filter_map(|name| merger.made(name)).flat_map(|host| &host.rules);
         endpoints.find_more(snapshot, rules, &mut attached);
         let served = &self.translation.routes.hosts;
@@ -192,7 +189,8 @@ impl LastTranslation {
         drop(new);
         self.translation.host_owners = host_owners;
         self.changes_at = self.changes_at.into_iter().chain(changes_at).min();
-        self.put_hosts(translated, &reserved, &merged, merger);
+        self.put_hosts(translated, &reserved, merger);
+        self.note_certificates(&certificates);
         self.drop_unused_endpoints(led_to, endpoints);
         self.note_bonds(beside, amounts);
         self.note_secrets(&changes, &last_good, snapshot, settings);
@@ -324,13 +322,7 @@ impl LastTranslation {
 
 impl LastTranslation {
     /// Takes over what was made of hosts. `reserved`: those that operators keep for their owners, and whether they have no default.
-    fn put_hosts(
-        &mut self,
-        translated: &BTreeSet<HostName>,
-        reserved: &[(HostName, bool)],
-        merged: &MergedHosts,
-        merger: &mut HostMerger,
-    ) {
+    fn put_hosts(&mut self, translated: &BTreeSet<HostName>, reserved: &[(HostName, bool)], merger: &mut HostMerger) {
         for name in translated {
             let before = self.translation.routes.hosts.get(name).cloned();
             let reserved = || {
@@ -355,30 +347,25 @@ impl LastTranslation {
             if is_same {
                 continue;
             }
-            let certificate = |host: &Option<Arc<Host>>| host.as_ref().and_then(|host| host.certificate.clone());
-            self.note_certificates(certificate(&before), certificate(&now), merged);
             self.put_host(name.clone(), now);
         }
         self.drop_unused_policies(merger);
     }
 
-    /// A host has another certificate than before.
-    fn note_certificates(&mut self, before: Option<CertificateId>, now: Option<CertificateId>, merged: &MergedHosts) {
-        let (Some(bonds), true) = (&mut self.bonds, before != now) else { return };
+    /// Remembers which certificates hosts had, and have now.
+    fn note_certificates(&mut self, certificates: &[(Option<SelectedCertificate>, Option<SelectedCertificate>)]) {
+        let Some(HostBonds { certificate_uses: uses, .. }) = &mut self.bonds else { return };
+        let changed = || certificates.iter().filter(|(before, now)| before != now);
+        changed().filter_map(|(before, _)| before.as_ref()).for_each(|before| uses.take(before));
+        changed().filter_map(|(_, now)| now.as_ref()).for_each(|now| uses.add(now));
         let served = &mut self.translation.routes.certificates;
-        if let Some(id) = now {
-            if let Some(certificate) = merged.certificates.get(&id).filter(|_| !served.contains_key(&id)) {
-                served.insert(id.clone(), Arc::clone(certificate));
-            }
-            *bonds.certificate_uses.entry(id).or_default() += 1;
-        }
-        if let Some(id) = before
-            && let Some(uses) = bonds.certificate_uses.get_mut(&id)
-        {
-            *uses -= 1;
-            if *uses == 0 {
-                bonds.certificate_uses.remove(&id);
-                served.remove(&id);
+        let ids: BTreeSet<&CertificateId> =
+            changed().flat_map(|(before, now)| [before, now]).flatten().map(|selected| &selected.id).collect();
+        for id in ids {
+            match uses.first(id) {
+                Some(first) if served.get(id).is_some_and(|known| known == first) => {}
+                Some(first) => drop(served.insert(id.clone(), Arc::clone(first))),
+                None => drop(served.remove(id)),
             }
         }
     }

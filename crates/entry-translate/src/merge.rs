@@ -139,11 +139,11 @@ pub struct MergeContext<'a> {
 }
 
 /// What was made of hosts.
-pub struct MergedHosts {
+struct MergedHosts {
     hosts: Vec<(HostName, Arc<Host>)>,
     tls_passthrough: Vec<(HostName, TlsPassthrough)>,
     /// The certificates that they got.
-    pub certificates: SortedMap<CertificateId, Arc<Certificate>>,
+    certificates: SortedMap<CertificateId, Arc<Certificate>>,
 }
 
 /// Takes these certificates from hosts. Requests over HTTP go on being redirected, to where no connection is made: they were to be served over
@@ -200,9 +200,9 @@ impl HostMerger {
         certificates: CertificateSelection,
         context: &MergeContext<'_>,
         attached: &mut [AttachedObject<'_>],
-    ) -> MergedHosts {
+    ) {
         let before = names.iter().filter_map(|name| self.hosts.remove_entry(name)).collect();
-        let merged = self.merge_hosts(before, claims, certificates, context, attached);
+        self.merge_hosts(before, claims, certificates, context, attached);
         for name in names {
             match self.hosts.get(name).map(|merged| &merged.host) {
                 Some(host) if self.published.get(name).is_some_and(|published| Arc::ptr_eq(published, host)) => {}
@@ -210,7 +210,6 @@ impl HostMerger {
                 None => drop(self.published.remove(name)),
             }
         }
-        merged
     }
 
     /// Merges the hosts that are asked for. `before`: what was made of them last.
@@ -297,7 +296,8 @@ impl HostMerger {
                     }
                 }
                 closing.actions.apply(&mut rules);
-                merged.host = Arc::new(Host { certificate: tls.certificate().cloned(), rules, closed });
+                merged.host =
+                    Arc::new(Host { certificate: tls.selected().map(|selected| selected.id.clone()), rules, closed });
                 (merged.tls, merged.connections, merged.closing) = (tls, connections, closing);
             }
             tls_passthrough.extend(merged.tls_passthrough().map(|passthrough| (name.clone(), passthrough)));
@@ -360,6 +360,11 @@ impl HostMerger {
     pub fn rules_of(&self, name: &HostName) -> impl Iterator<Item = (&Arc<Claims>, &Claim)> {
         let rules = self.hosts.get(name).into_iter().flat_map(|merged| &merged.candidates);
         rules.map(|(claims, index)| (claims, &claims.rules[*index]))
+    }
+
+    /// The certificate that a host got.
+    pub fn certificate(&self, name: &HostName) -> Option<&SelectedCertificate> {
+        self.hosts.get(name)?.tls.selected()
     }
 
     /// Takes out a policy that no rule has any more.
@@ -522,9 +527,9 @@ impl HostTls {
     }
 
     /// The certificate with which TLS is ended.
-    fn certificate(&self) -> Option<&CertificateId> {
+    fn selected(&self) -> Option<&SelectedCertificate> {
         match self {
-            Self::Ended(given) => Some(&given.id),
+            Self::Ended(selected) => Some(selected),
             Self::Rejected | Self::Lacking(_) | Self::PassedThrough(_) => None,
         }
     }

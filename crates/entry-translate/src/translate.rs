@@ -170,7 +170,6 @@ impl Translator {
         let default = attached_claims.default_namespace(&attached).map(str::to_owned);
         let context = MergeContext { listed: listed_hosts, most, left_out: &left_out, default };
         let is_last = self.caches.merger.is_for_one_snapshot();
-        let twins = if is_last { HashSet::new() } else { certificates.twins(&SortedMap::default()) };
         let mut routes = self.caches.merger.merge(&attached_claims, certificates, &context, &mut attached);
         acme_http01::inherit_rules(&mut routes, &settings.bounds.rules, &mut attached, |rule, host| {
             !owned || host.rules.iter().all(|own| own.origin.key.namespace == rule.origin.key.namespace)
@@ -183,7 +182,15 @@ impl Translator {
         routes.streams.clone_from(&services.routes);
         self.caches.endpoints.find_endpoints(snapshot, &mut routes, &mut attached);
         let bonds = (!is_last)
-            .then(|| HostBonds::new(snapshot, settings, (&attached, &claims), &attached_claims, (&routes, twins)))
+            .then(|| {
+                HostBonds::new(
+                    snapshot,
+                    settings,
+                    (&attached, &claims),
+                    &attached_claims,
+                    (&routes, &self.caches.merger),
+                )
+            })
             .flatten();
         let mut verdicts = attach::verdicts(attached, snapshot, settings);
         verdicts.extend(told);

@@ -344,7 +344,7 @@ fn certificates_that_are_renewed_take_the_short_way() {
     assert_eq!(put("stays", SecretContent::Gone), Way::Short);
     assert_eq!(put("nobody-names-it", SecretContent::Of(0)), Way::Short);
     // Another Secret has the same.
-    assert_eq!(put("stays", SecretContent::Of(2)), Way::Whole);
+    assert_eq!(put("stays", SecretContent::Of(2)), Way::Short);
     // For all hosts below a wildcard.
     let mut wild = with_rule("wild", Some("*.wild.example.com"), vec![prefix("/")]);
     wild.tls = vec![tls(&["*.wild.example.com"], "a")];
@@ -354,8 +354,6 @@ fn certificates_that_are_renewed_take_the_short_way() {
 #[test]
 fn endpoints_that_come_and_go_take_the_short_way() {
     let mut cluster = small_cluster(HostOwnership::Namespace, None, Bounds::NONE);
-    // It has the same certificate as another.
-    cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key("third", "stays")));
     let mut to_endpoints = with_rule("pods", Some("pods.example"), vec![prefix("/")]);
     to_endpoints.meta.annotations.insert("sparrow/backends".to_owned(), "endpoints".to_owned());
     cluster.snapshot.put(to_endpoints);
