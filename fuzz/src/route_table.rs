@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use entry_model::{ListenerId, Scheme};
-use route_table::{Changes, Fault, Handshake, NoHeaders, Request, Table, TableWriter};
+use route_table::{Changes, Fault, Handshake, NoHeaders, Request, Table, TableWriter, TlsClass};
 
 /// Whether an input is well-formed.
 type Target = fn(&[u8]) -> bool;
@@ -34,6 +34,7 @@ fn ask(table: &mut Table<Arc<[AtomicU64]>>, is_whole: bool) {
                     scheme,
                     connection: scheme,
                     server_name: b"b.a.example",
+                    tls_class: TlsClass::default(),
                     method: b"GET",
                     host: host.as_bytes(),
                     path: path.as_bytes(),

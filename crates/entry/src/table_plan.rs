@@ -12,8 +12,8 @@ use entry_model::{
     Action, Balancing, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes,
     Rule, SortedMap,
 };
-use nginx_conf::{FrameNeeds, PolicyClass, RenderNote, Settings};
-use route_table::{Changes, Class, Planner, Revision};
+use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings};
+use route_table::{Changes, Class, Planner, Revision, TlsClass};
 
 /// Plans the table of the routes, and remembers what was published of it.
 #[derive(Debug)]
@@ -40,20 +40,23 @@ pub struct TablePlan {
 impl Default for TablePlan {
     fn default() -> Self {
         Self {
-            planner: Planner::new(|rule, policy| {
-                // A server of its own asks for certificates when a connection is made, and knows its ciphers. And which of several backends a
-                // session has, its cookie says, which is read by the location.
-                let is_carried = policy.client_certificates.is_none()
-                    && policy.client_tls.is_default()
-                    && !(matches!(policy.balancing, Balancing::Session(_)) && has_several_shares(rule));
-                let class = || match &rule.action {
-                    Action::Answer(answer) => {
-                        PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
-                    }
-                    Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => Class(PolicyClass::of(policy).0),
-                };
-                is_carried.then(class)
-            }),
+            planner: Planner::new(
+                |rule, policy| {
+                    // Which of several backends a session has, its cookie says, which is read by the location.
+                    let has_sessions = matches!(policy.balancing, Balancing::Session(_));
+                    let is_left = has_sessions && has_several_shares(rule);
+                    let class = || match &rule.action {
+                        Action::Answer(answer) => {
+                            PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
+                        }
+                        Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => {
+                            Class(PolicyClass::of(policy).0)
+                        }
+                    };
+                    (!is_left).then(class)
+                },
+                |name, host, policies| TlsClass(HostTls::of(name, host, policies).map_or(0, |tls| tls.class())),
+            ),
             needs: FrameNeeds::default(),
             hosts: SortedMap::default(),
             unreachable: BTreeMap::new(),
@@ -79,7 +82,9 @@ impl TablePlan {
         let before = std::mem::replace(&mut self.hosts, routes.hosts.clone());
         let mut added = FrameNeeds::default();
         for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
-            let host = self.hosts.get(name).filter(|_| !left.contains(name));
+            let host = self.hosts.get(name);
+            self.needs.set_tls(name, host.and_then(|host| HostTls::of(name, host, &routes.policies)));
+            let host = host.filter(|_| !left.contains(name));
             let rules = || host.into_iter().flat_map(|host| &host.rules);
             rules().for_each(|rule| added.add(rule, routes.policy(rule)));
             let notes: Vec<_> = rules().flat_map(|rule| unreachable_notes(rule, settings)).collect();
@@ -96,7 +101,7 @@ impl TablePlan {
         self.unreachable.insert(None, default.flat_map(|rule| unreachable_notes(rule, settings)).collect());
         if !self.needs.cover(&added) {
             // The frame changes anyway, so what nobody needs any more goes with it.
-            self.needs = needs(routes, &left);
+            self.needs = needs(routes, &left).with_tls_of(std::mem::take(&mut self.needs));
         }
         left_to_frame(routes, &left, is_default_left)
     }
@@ -215,14 +220,11 @@ fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
 fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>, is_default_left: bool) -> Routes {
     let host = |name: &&HostName| Some(((*name).clone(), Arc::clone(routes.hosts.get(*name)?)));
     let hosts: SortedMap<HostName, Arc<Host>> = left.iter().filter_map(host).collect();
-    let certificates: BTreeSet<&CertificateId> = hosts.values().filter_map(|host| host.certificate.as_ref()).collect();
-    let certificate = |id: &CertificateId| Some((id.clone(), Arc::clone(routes.certificates.get(id)?)));
-    let certificates = certificates.into_iter().filter_map(certificate).collect();
     let endpoints = routes.endpoints.clone();
     let default = routes.default.clone().filter(|_| is_default_left);
     let (listeners, policies) = (routes.listeners.clone(), routes.policies.clone());
-    // What is no HTTP is written of all routes.
-    Routes { listeners, default, policies, certificates, endpoints, hosts, ..Routes::default() }
+    // What is no HTTP is written of all routes, and the certificates of all are in the table.
+    Routes { listeners, default, policies, endpoints, hosts, ..Routes::default() }
 }
 
 fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
@@ -232,9 +234,9 @@ fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
 #[cfg(test)]
 mod tests {
     use entry_model::{
-        AddedHeader, Affinity, AnswerHeaders, Backend, FixedAnswer, Forward, HashPart, HeaderField, Key, Kind,
-        Listener, ListenerSet, Match, PathMatch, PathRewrite, Policies, Policy, SessionCookie, Timeouts,
-        WeightedBackend,
+        AddedHeader, Affinity, AnswerHeaders, Backend, ClientCertificateRule, ClientCertificates, ClientTls,
+        ClientVerification, FixedAnswer, Forward, HashPart, HeaderField, Key, Kind, Listener, ListenerSet, Match,
+        PathMatch, PathRewrite, Policies, Policy, SessionCookie, Timeouts, VerificationMode, WeightedBackend,
     };
 
     use super::*;
@@ -282,6 +284,71 @@ mod tests {
         assert_ne!(with_both, first, "a policy that no rule had");
         // Of policies that come and go those stay that the frame has.
         assert_eq!(frame(&mut plan, &routes(82, 2)), with_both);
+    }
+
+    /// As [`routes`], where clients of the host are asked for certificates of this authority, or speak ciphers of their own.
+    fn asking(port: u16, authority: Option<&str>) -> Routes {
+        let mut routes = routes(port, 1);
+        routes.listeners = Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[([127, 0, 0, 1], 443).into()]);
+        let origin = ObjectRef::new(Kind::Secret, Key { namespace: "shop".to_owned(), name: "ca".to_owned() });
+        let verification = |authority: &str| ClientVerification {
+            mode: VerificationMode::Required,
+            depth: 1,
+            authorities: authority.into(),
+            revoked: "".into(),
+            error_page: None,
+            origin: origin.clone(),
+        };
+        let asked = authority.map(|authority| {
+            ClientCertificates::Usable(ClientCertificateRule {
+                verification: verification(authority).into(),
+                subject: None,
+                passes_certificate: false,
+            })
+        });
+        let client_tls = ClientTls { prefers_own_order: authority.is_none().then_some(true), ..ClientTls::default() };
+        let policy = Policy { client_certificates: asked, client_tls, ..Policy::default() };
+        let policy = routes.policies.intern(&policy);
+        for (_, host) in routes.hosts.iter_mut() {
+            Arc::make_mut(host).rules = vec![forward("/", port, policy)];
+        }
+        routes
+    }
+
+    #[test]
+    fn hosts_whose_clients_are_asked_something_else_change_without_another_frame() {
+        let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
+        for authority in [Some("one"), None] {
+            let mut plan = TablePlan::default();
+            let first = frame(&mut plan, &asking(80, authority));
+            assert!(plan.plan(&asking(80, authority), &settings).hosts.is_empty(), "{authority:?}");
+            assert_eq!(frame(&mut plan, &asking(81, authority)), first, "{authority:?}");
+            // What they are asked is the frame's, and goes with whoever asks it.
+            let second = frame(&mut plan, &asking(81, Some("two")));
+            let none = frame(&mut plan, &Routes { hosts: routes(81, 1).hosts, ..asking(81, authority) });
+            assert!(first != second && second != none && none != first, "{authority:?}");
+            assert_eq!(frame(&mut plan, &asking(82, authority)), first, "{authority:?}");
+        }
+    }
+
+    #[test]
+    fn authorities_of_many_hosts_have_one_location_together() {
+        let mut plan = TablePlan::default();
+        let mut routes = asking(80, Some("one"));
+        for number in 0..9 {
+            let mut other = asking(80, Some(&format!("authority {number}")));
+            let (_, host) = other.hosts.iter_mut().next().unwrap();
+            let rule = &mut Arc::make_mut(host).rules[0];
+            rule.policy = routes.policies.intern(&other.policies[rule.policy]);
+            routes.hosts.insert(HostName::Exact(format!("{number}.example")), Arc::clone(host));
+        }
+        let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
+        let left = plan.plan(&routes, &settings);
+        let frame = nginx_conf::render_frame(&routes, &left, plan.needs(), &settings);
+        let config = String::from_utf8(frame.files["nginx.conf"].clone()).unwrap();
+        let server = config.rsplit("ssl_verify_client on;").next().unwrap();
+        assert_eq!(server.matches("location = \"sparrow-http-").count(), 2, "with and without: {server}");
+        assert_eq!(frame.files.keys().filter(|path| path.starts_with("authorities/")).count(), 10);
     }
 
     #[test]

@@ -4,16 +4,19 @@
 //! listener ─► server of all hosts ─► the module finds the route ─► location of its policy ─► upstream of its protocol
 //!                                                               └► location of an answer
 //!          ├► servers of hosts that the table does not carry, each with the same, and locations of its own
-//!          └► over TLS, server of hosts of the table that nginx would take for a wildcard's among them, as that of all hosts
+//!          └► over TLS, servers of hosts whose clients are asked for certificates or speak other ciphers, as that of all hosts
 //! ```
+
+use std::collections::BTreeMap;
 
 use entry_model::{Host, HostName, Listener, Scheme};
 
 use crate::context::Context;
 use crate::error_page::{self, answer_headers};
 use crate::frame_needs::{ForwardLocation, FrameNeeds, TextLocation};
+use crate::host_tls::HostTls;
 use crate::listen;
-use crate::policy::{client_certificates, client_tls, headers};
+use crate::policy::headers;
 use crate::policy_class::PolicyClass;
 use crate::proxy_target::{proxy_module, scheme, write_treatment};
 use crate::server::{CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
@@ -82,7 +85,7 @@ pub fn write_upstreams(writer: &mut Writer<'_>, needs: &FrameNeeds, settings: &S
 /// Writes the servers.
 pub fn write_servers<'a>(
     servers: &Servers<'a>,
-    needs: &FrameNeeds,
+    needs: &'a FrameNeeds,
     writer: &mut Writer<'a>,
     notes: &mut Vec<RenderNote>,
 ) {
@@ -97,7 +100,7 @@ pub fn write_servers<'a>(
         for (name, host) in hosts.iter().filter(|(name, _)| **name != HostName::Any) {
             frame.write(name, host, writer, &mut told);
         }
-        frame.write_below_wildcards(writer, &mut told);
+        frame.write_tls_servers(writer, &mut told);
         if is_first {
             notes.append(&mut told);
         }
@@ -107,20 +110,18 @@ pub fn write_servers<'a>(
 /// The servers of one listener.
 struct FrameServer<'s, 'a> {
     servers: &'s Servers<'a>,
-    needs: &'s FrameNeeds,
+    needs: &'a FrameNeeds,
     listener: &'s Listener,
 }
 
 impl<'a> FrameServer<'_, 'a> {
     /// Writes the server of a host that the table does not carry, or of all others.
     fn write(&self, name: &HostName, host: &'a Host, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        let routes = self.servers.routes;
         let is_any = *name == HostName::Any;
         let is_tls = self.listener.protocol == Scheme::Https;
         let first = host.rules.first().map(|rule| &rule.origin);
-        let certificate = self.servers.certificates.file(host).filter(|_| is_tls && !is_any);
         // The module ends the handshake of a host without certificate.
-        if is_tls && certificate.is_none() && !is_any {
+        if is_tls && host.certificate.is_none() && !is_any {
             return;
         }
         let server_name = match server_name_of(name) {
@@ -130,53 +131,80 @@ impl<'a> FrameServer<'_, 'a> {
                 return;
             }
         };
-        let listens = self.listens(is_any);
-        if listens.is_empty() {
-            return;
+        let server = directive("server").origin(first.filter(|_| !is_any));
+        if self.open(&server, server_name, is_any, self.needs.tls.get(name), writer) {
+            self.write_routing(host, is_any, writer, notes);
+            writer.close();
         }
-        writer.open(&directive("server").origin(first.filter(|_| !is_any)));
-        for listen in &listens {
-            writer.write(listen);
-        }
-        if let Some(server_name) = server_name {
-            writer.write(&directive("server_name").token(server_name));
-        }
-        match certificate {
-            Some(file) => {
-                writer.write(&directive("ssl_certificate").token(file.clone()));
-                writer.write(&directive("ssl_certificate_key").token(file));
-                if let Some(verification) = client_certificates::of_host(routes, host) {
-                    client_certificates::write_server(writer, verification);
-                }
-                client_tls::write_server(writer, routes, host);
-            }
-            None if is_tls => writer.write(&directive("sparrow_certificates")),
-            None => {}
-        }
-        self.write_routing(host, is_any, writer, notes);
-        writer.close();
     }
 
-    /// Writes the server of hosts of the table below wildcards that it does not carry. It has what each server has, and nothing of any
-    /// host: without it, a handshake for them would get the certificate of the wildcard, which may be of another namespace, and
-    /// what clients are asked for there.
-    fn write_below_wildcards(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        let names = self.servers.below_wildcards.iter().filter(|name| is_host_name(name));
-        let names: Vec<_> = names.filter_map(|name| Token::literal(name)).collect();
-        let listens = self.listens(false);
-        if self.listener.protocol != Scheme::Https || names.is_empty() || listens.is_empty() {
+    /// Writes the servers over TLS of hosts that the table carries and whose clients are asked something else than all are, one for all that
+    /// ask the same. Each has what every server has, and nothing of any host.
+    fn write_tls_servers(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
+        if self.listener.protocol != Scheme::Https {
             return;
         }
-        writer.open(&directive("server"));
+        let mut by_class: BTreeMap<u128, (&HostTls, Vec<Token>)> = BTreeMap::new();
+        let carried = self.needs.tls.iter().filter(|(name, _)| !self.servers.routes.hosts.contains_key(name));
+        for (name, tls) in carried {
+            match server_name_of(name) {
+                Ok(server_name) => by_class.entry(tls.class()).or_insert((tls, Vec::new())).1.extend(server_name),
+                Err(message) => notes.push(RenderNote { object: tls.origin.clone(), message }),
+            }
+        }
+        for (tls, names) in by_class.into_values() {
+            self.write_server_of_table(Some(tls), names, writer, notes);
+        }
+        // Else a handshake for them would be asked what is asked for the wildcard, which may be of another namespace.
+        let names = self.servers.below_wildcards.iter().filter(|name| is_host_name(name));
+        let names: Vec<_> = names.filter_map(|name| Token::literal(name)).collect();
+        if !names.is_empty() {
+            self.write_server_of_table(None, names, writer, notes);
+        }
+    }
+
+    fn write_server_of_table(
+        &self,
+        tls: Option<&'a HostTls>,
+        names: Vec<Token>,
+        writer: &mut Writer<'a>,
+        notes: &mut Vec<RenderNote>,
+    ) {
+        if self.open(&directive("server").origin(tls.map(|tls| &tls.origin)), names, false, tls, writer) {
+            self.write_routing(&CLOSED_HOST, false, writer, notes);
+            writer.close();
+        }
+    }
+
+    /// Begins a server, with what it is called and what it asks of clients over TLS; false if it listens nowhere.
+    fn open(
+        &self,
+        server: &Directive<'a>,
+        names: impl IntoIterator<Item = Token>,
+        is_any: bool,
+        tls: Option<&HostTls>,
+        writer: &mut Writer<'a>,
+    ) -> bool {
+        let listens = self.listens(is_any);
+        if listens.is_empty() {
+            return false;
+        }
+        writer.open(server);
         for listen in &listens {
             writer.write(listen);
         }
         for name in names {
             writer.write(&directive("server_name").token(name));
         }
-        writer.write(&directive("sparrow_certificates"));
-        self.write_routing(&CLOSED_HOST, false, writer, notes);
-        writer.close();
+        if self.listener.protocol == Scheme::Https {
+            let class = tls.map(|tls| format!("{:032x}", tls.class()));
+            let class = class.and_then(|class| Text::default().plain_of(&class, '_').token());
+            writer.write(&class.into_iter().fold(directive("sparrow_certificates"), Directive::token));
+            if let Some(tls) = tls {
+                policy::write_server(writer, tls);
+            }
+        }
+        true
     }
 
     /// Where the listener listens.

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entry_model::{Action, AddedHeader, Destination, FixedAnswer, Policy, Protocol, Rule};
+use entry_model::{Action, AddedHeader, Destination, FixedAnswer, HostName, Policy, Protocol, Rule};
 
+use crate::host_tls::HostTls;
 use crate::policy::headers;
 use crate::policy_class::{PolicyClass, carried_out_by_location};
 use crate::token::Text;
@@ -18,6 +19,8 @@ pub struct FrameNeeds {
     pub(crate) upstreams: BTreeSet<TableUpstream>,
     /// The locations in which it answers with texts.
     pub(crate) texts: BTreeMap<PolicyClass, TextLocation>,
+    /// What clients are asked over TLS, by host: of those of whom it is not what all are asked.
+    pub(crate) tls: BTreeMap<HostName, HostTls>,
 }
 
 /// A location of the frame for all requests of a table that are forwarded in one way.
@@ -72,7 +75,21 @@ impl FrameNeeds {
         }
     }
 
-    /// Whether a frame that has these has what others need.
+    /// Says what the clients of a host are asked over TLS; none if that is what all are. Unlike all else, nobody must be asked what nobody needs.
+    pub fn set_tls(&mut self, name: &HostName, tls: Option<HostTls>) {
+        match tls {
+            Some(tls) => drop(self.tls.insert(name.clone(), tls)),
+            None => drop(self.tls.remove(name)),
+        }
+    }
+
+    /// The same, of all hosts of others.
+    #[must_use]
+    pub fn with_tls_of(self, others: Self) -> Self {
+        Self { tls: others.tls, ..self }
+    }
+
+    /// Whether a frame that has these has the locations and upstreams that others need.
     pub fn cover(&self, others: &Self) -> bool {
         others.locations.is_subset(&self.locations)
             && others.upstreams.is_subset(&self.upstreams)

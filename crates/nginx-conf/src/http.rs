@@ -60,7 +60,7 @@ pub fn write<'a>(
     writer: &mut Writer<'a>,
     servers: &Servers<'a>,
     streams: &Streams<'a>,
-    needs: Option<&FrameNeeds>,
+    needs: Option<&'a FrameNeeds>,
     notes: &mut Vec<RenderNote>,
 ) {
     let settings = servers.settings;
@@ -78,7 +78,7 @@ pub fn write<'a>(
     let shared = server::control_server(settings, Token::word(HASH_PLACE), needs.map(|_| frame::table_location()))
         .into_iter()
         .chain(needs.map(|_| frame::http(settings, streams.own_address())).unwrap_or_default())
-        .chain(basics(servers))
+        .chain(basics(servers, needs))
         .chain(streams.real_addresses())
         .chain(access_log::http(settings))
         .chain(forwarded_headers::variables(settings, needs.is_some()))
@@ -144,7 +144,7 @@ fn main(settings: &Settings) -> Vec<Directive<'static>> {
 }
 
 /// Logs, limits, times and sizes.
-fn basics(servers: &Servers<'_>) -> Vec<Directive<'static>> {
+fn basics(servers: &Servers<'_>, needs: Option<&FrameNeeds>) -> Vec<Directive<'static>> {
     let (routes, settings) = (servers.routes, servers.settings);
     let modules = &settings.modules;
     let mut all = vec![
@@ -189,7 +189,7 @@ fn basics(servers: &Servers<'_>) -> Vec<Directive<'static>> {
     // Hash tables for as many names as there are: the default is too small from some hundred hosts on. The buckets must
     // hold the longest name.
     let exact = || {
-        let own = routes.hosts.keys();
+        let own = routes.hosts.keys().chain(needs.iter().flat_map(|needs| needs.tls.keys()));
         let own = own.filter_map(|name| if let HostName::Exact(name) = name { Some(&**name) } else { None });
         own.chain(servers.below_wildcards.iter().copied())
     };

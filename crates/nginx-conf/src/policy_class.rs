@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use entry_model::{ClientTls, FixedAnswer, Policies, Policy, PolicyId};
+use entry_model::{ClientCertificates, ClientTls, FixedAnswer, Policies, Policy, PolicyId};
 use sha2::{Digest, Sha256};
 
 /// Names policies that the same directives of a location carry out. Of equal content it is always the same, so neither the frame nor
@@ -50,9 +50,10 @@ impl<'a> PolicyClasses<'a> {
     }
 }
 
-/// What a location carries out of a policy. Whoever finds the route sends clients to HTTPS, and the server speaks TLS.
+/// What a location carries out of a policy. Whoever finds the route sends clients to HTTPS, and the server speaks TLS, and verifies clients.
 pub fn carried_out_by_location(policy: &Policy) -> Policy {
-    Policy { redirect_to_https: false, client_tls: ClientTls::default(), ..policy.clone() }
+    let client_certificates = policy.client_certificates.as_ref().map(ClientCertificates::of_verified_clients);
+    Policy { redirect_to_https: false, client_certificates, client_tls: ClientTls::default(), ..policy.clone() }
 }
 
 /// What a value is called by its content: 32 lower-case hexadecimal digits, the same in every process of one build.
@@ -62,7 +63,7 @@ pub fn content_name(value: &impl Hash) -> String {
 
 /// A number for a value, by its content. It has so many bits that nobody finds two values with the same: names would be twice in one
 /// configuration then, which nginx refuses.
-fn content_hash(value: &impl Hash) -> u128 {
+pub fn content_hash(value: &impl Hash) -> u128 {
     struct Sha256Hasher(Sha256);
 
     impl Hasher for Sha256Hasher {

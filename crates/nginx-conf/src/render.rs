@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use entry_model::{HostName, Routes};
 
 use crate::frame_needs::FrameNeeds;
+use crate::host_tls::HostTls;
 use crate::policy::{self, PolicySet};
 use crate::policy_class::PolicyClasses;
 use crate::revision::{MAIN, Revision, finish};
@@ -26,12 +27,13 @@ pub fn render_frame(all: &Routes, left_to_frame: &Routes, needs: &FrameNeeds, se
     write(all, left_to_frame, Some(needs), settings)
 }
 
-fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &Settings) -> Revision {
+fn write<'a>(all: &'a Routes, routes: &'a Routes, needs: Option<&'a FrameNeeds>, settings: &'a Settings) -> Revision {
     let mut notes = inexpressible::notes(routes, inexpressible::of_rule);
     let streams = Streams::of(all, settings, &mut notes);
     let protocols = needs.map(FrameNeeds::protocols).unwrap_or_default();
     let upstreams = Upstreams::of(routes, protocols, settings, &mut notes);
-    let certificates = Certificates::of(routes, settings);
+    // A table has those of its hosts itself.
+    let certificates = if needs.is_some() { Certificates::default() } else { Certificates::of(routes, settings) };
     let size = 8192 + 1024 * routes.rules().count() + 512 * routes.hosts.len();
     let mut writer = Writer::new(MAIN, size);
     let servers = Servers {
@@ -42,27 +44,33 @@ fn write(all: &Routes, routes: &Routes, needs: Option<&FrameNeeds>, settings: &S
         certificates: &certificates,
         https: streams.https(),
         has_module: needs.is_some(),
-        below_wildcards: if needs.is_some() { below_wildcards(all, routes, &certificates) } else { Vec::new() },
+        below_wildcards: needs.map(|needs| below_wildcards(all, routes, needs)).unwrap_or_default(),
     };
     http::write(&mut writer, &servers, &streams, needs, &mut notes);
     let (text, mut origins) = writer.finish();
     let mut files = BTreeMap::from([(MAIN.to_owned(), text.into_bytes())]);
     certificates.write(&mut files, &mut origins);
     policy::write_files(&PolicySet::of(routes, routes.rules(), needs), &mut files, &mut origins);
+    let hosts = routes.hosts.iter().filter(|_| needs.is_none());
+    for tls in hosts.filter_map(|(name, host)| HostTls::of(name, host, &routes.policies)) {
+        policy::write_server_files(&tls, &mut files, &mut origins);
+    }
+    for tls in needs.iter().flat_map(|needs| needs.tls.values()) {
+        policy::write_server_files(tls, &mut files, &mut origins);
+    }
     finish(files, origins, notes)
 }
 
-/// The names of hosts of a table that are below wildcards with certificates that are left to the frame.
-fn below_wildcards<'a>(all: &'a Routes, left_to_frame: &Routes, certificates: &Certificates<'_>) -> Vec<&'a str> {
-    let wildcards = left_to_frame.hosts.iter().filter_map(|(name, host)| match name {
-        HostName::OneLabel(parent) => certificates.file(host).map(|_| &**parent),
-        HostName::Exact(_) | HostName::Suffix(_) | HostName::Any => None,
-    });
+/// The names of hosts of a table whose clients are asked what all are, below wildcards of which that is not so.
+fn below_wildcards<'a>(all: &'a Routes, left_to_frame: &Routes, needs: &FrameNeeds) -> Vec<&'a str> {
+    let wildcards =
+        needs.tls.keys().filter_map(|name| if let HostName::OneLabel(parent) = name { Some(&**parent) } else { None });
     let wildcards: HashSet<&str> = wildcards.collect();
     if wildcards.is_empty() {
         return Vec::new();
     }
-    let exact = all.hosts.keys().filter(|name| !left_to_frame.hosts.contains_key(*name));
+    let has_server = |name| left_to_frame.hosts.contains_key(name) || needs.tls.contains_key(name);
+    let exact = all.hosts.keys().filter(|name| !has_server(*name));
     let exact = exact.filter_map(|name| if let HostName::Exact(name) = name { Some(&**name) } else { None });
     exact.filter(|name| name.split_once('.').is_some_and(|(_, parent)| wildcards.contains(parent))).collect()
 }

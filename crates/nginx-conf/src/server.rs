@@ -4,9 +4,10 @@ use entry_model::{Host, HostName, PathMatch, Routes};
 
 use crate::context::Context;
 use crate::frame_needs::FrameNeeds;
+use crate::host_tls::HostTls;
 use crate::inexpressible::Inexpressible;
 use crate::listen::{self, HttpsSockets};
-use crate::policy::{PolicySet, client_certificates, client_tls};
+use crate::policy::PolicySet;
 use crate::policy_class::PolicyClasses;
 use crate::tls::{self, Certificates};
 use crate::token::{Pattern, Token, is_host_name};
@@ -30,7 +31,7 @@ pub struct Servers<'a> {
     pub https: HttpsSockets,
     /// Whether nginx has the module.
     pub has_module: bool,
-    /// The names of hosts of a table that are below wildcards of these routes that have certificates: nginx would take such a wildcard's
+    /// The names of hosts whose clients are asked what all are, below wildcards of which that is not so: nginx would take such a wildcard's
     /// server for them.
     pub below_wildcards: Vec<&'a str>,
 }
@@ -115,11 +116,8 @@ impl<'a> Servers<'a> {
             write(writer, &shared.https);
             writer.write(&directive("ssl_certificate").token(file.clone()));
             writer.write(&directive("ssl_certificate_key").token(file));
-            if let Some(verification) = client_certificates::of_host(self.routes, host).filter(|_| !default) {
-                client_certificates::write_server(writer, verification);
-            }
-            if !default {
-                client_tls::write_server(writer, self.routes, host);
+            if let Some(tls) = HostTls::of(name, host, &self.routes.policies) {
+                policy::write_server(writer, &tls);
             }
         }
         write(writer, &shared.all);

@@ -11,7 +11,7 @@ use crate::writer::{Directive, directive};
 use crate::{LineOrigin, Settings, listen};
 
 /// The certificates that hosts name.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Certificates<'a> {
     by_id: BTreeMap<&'a CertificateId, (Plain, &'a Certificate)>,
 }

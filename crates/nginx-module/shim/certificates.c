@@ -223,6 +223,13 @@ sparrow_choose_certificate(ngx_ssl_conn_t *ssl_conn, void *arg)
         return 0;
     }
 
+    if (ngx_memcmp(handshake.tls_class, sscf->tls_class, SPARROW_TLS_CLASS_LEN) != 0) {
+        ngx_log_error(NGX_LOG_ERR, c->log, 0,
+                      "sparrow: the handshake fails, other hosts are served: clients of \"%*s\" are asked something else than its server asks",
+                      host.len, host.data);
+        return 0;
+    }
+
     kept = sparrow_get_certificate(sscf->certificates, handshake.certificate, c->log);
     if (kept == NULL) {
         return 0;
@@ -289,9 +296,6 @@ sparrow_client_hello(ngx_ssl_conn_t *ssl_conn, int *alert, void *arg)
 
     switch (handshake.kind) {
 
-    case SPARROW_HANDSHAKE_FRAME:
-        return sparrow_accept_client_hello(ssl_conn, alert);
-
     case SPARROW_HANDSHAKE_CERTIFICATE:
         /* Before sessions are looked for: one that was made with another host is as if it were not there. */
         if (EVP_Digest(handshake.session_context.data, handshake.session_context.len, digest, &len, EVP_sha256(), NULL) == 1
@@ -337,10 +341,35 @@ sparrow_variable_array(ngx_conf_t *cf)
 }
 
 
-/* sparrow_certificates; */
+/* 32 hexadecimal digits. */
+static ngx_int_t
+sparrow_read_tls_class(ngx_str_t *text, uint8_t *tls_class)
+{
+    ngx_int_t   byte;
+    ngx_uint_t  i;
+
+    if (text->len != 2 * SPARROW_TLS_CLASS_LEN) {
+        return NGX_ERROR;
+    }
+
+    for (i = 0; i < SPARROW_TLS_CLASS_LEN; i++) {
+        byte = ngx_hextoi(&text->data[2 * i], 2);
+        if (byte == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        tls_class[i] = (uint8_t) byte;
+    }
+
+    return NGX_OK;
+}
+
+
+/* sparrow_certificates [CLASS]; */
 char *
 sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
+    ngx_str_t                    *value;
     ngx_pool_cleanup_t           *cln;
     sparrow_srv_conf_t           *sscf = conf;
     sparrow_main_conf_t          *smcf;
@@ -349,6 +378,11 @@ sparrow_certificates(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     if (sscf->certificates) {
         return "is duplicate";
+    }
+
+    value = cf->args->elts;
+    if (cf->args->nelts == 2 && sparrow_read_tls_class(&value[1], sscf->tls_class) != NGX_OK) {
+        return "takes 32 hexadecimal digits";
     }
 
     smcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_sparrow_module);

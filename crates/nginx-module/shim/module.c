@@ -271,7 +271,7 @@ static ngx_command_t  sparrow_commands[] = {
       NULL },
 
     { ngx_string("sparrow_certificates"),
-      NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS,
+      NGX_HTTP_SRV_CONF|NGX_CONF_NOARGS|NGX_CONF_TAKE1,
       sparrow_certificates,
       NGX_HTTP_SRV_CONF_OFFSET,
       0,

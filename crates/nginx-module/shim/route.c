@@ -253,6 +253,7 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
     request.http_port = (uint16_t) smcf->http_port;
     request.https_port = (uint16_t) smcf->https_port;
     request.listener = (uint8_t) sscf->listener;
+    ngx_memcpy(request.tls_class, sscf->tls_class, SPARROW_TLS_CLASS_LEN);
 #if (NGX_HTTP_SSL || NGX_COMPAT)
     request.tls = r->connection->ssl != NULL;
 #else

@@ -19,6 +19,9 @@ typedef struct {
     size_t         len;
 } sparrow_bytes_t;
 
+/* What the clients of a host, or of a server, are asked when they open a connection over TLS: all 0 is what all are. */
+#define SPARROW_TLS_CLASS_LEN  16
+
 /* A request, as far as it matters for its route. */
 typedef struct {
     ngx_http_request_t  *request;
@@ -34,6 +37,7 @@ typedef struct {
     uint8_t              listener;
     uint8_t              https;     /* how the client sent it: a proxy may have taken TLS off */
     uint8_t              tls;       /* how it came here */
+    uint8_t              tls_class[SPARROW_TLS_CLASS_LEN]; /* that of its server */
 } sparrow_request_t;
 
 #define SPARROW_MAX_TRIES  3
@@ -64,7 +68,7 @@ typedef struct {
 } sparrow_decision_t;
 
 /* `src/exports.rs` says the same of its own. */
-_Static_assert(sizeof(sparrow_request_t) == 120 && sizeof(sparrow_decision_t) == 192, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_request_t) == 136 && sizeof(sparrow_decision_t) == 192, "the layout that Rust has");
 
 /* By what one of the endpoints of a backend is chosen. */
 typedef struct {
@@ -88,14 +92,14 @@ _Static_assert(sizeof(sparrow_key_choice_t) == 64 && sizeof(sparrow_chosen_t) ==
 
 #define SPARROW_HANDSHAKE_REJECTED     0 /* no such host, or none with a certificate */
 #define SPARROW_HANDSHAKE_CERTIFICATE  1
-#define SPARROW_HANDSHAKE_FRAME        2 /* it is nginx's own matter */
-#define SPARROW_HANDSHAKE_FAILED       3 /* as `complaint` says */
+#define SPARROW_HANDSHAKE_FAILED       2 /* as `complaint` says */
 
 /* What a handshake gets. The bytes are valid until the next call with the same table. */
 typedef struct {
     uint8_t          kind;
+    uint8_t          tls_class[SPARROW_TLS_CLASS_LEN]; /* what its clients are asked */
     sparrow_bytes_t  certificate;     /* its id */
-    sparrow_bytes_t  session_context; /* that of no other host or certificate */
+    sparrow_bytes_t  session_context; /* that of no other host or certificate, nor of one whose clients are asked something else */
     sparrow_bytes_t  complaint;
 } sparrow_handshake_t;
 
@@ -106,7 +110,7 @@ typedef struct {
     sparrow_bytes_t  complaint;
 } sparrow_certificate_t;
 
-_Static_assert(sizeof(sparrow_handshake_t) == 56 && sizeof(sparrow_certificate_t) == 48, "the layout that Rust has");
+_Static_assert(sizeof(sparrow_handshake_t) == 72 && sizeof(sparrow_certificate_t) == 48, "the layout that Rust has");
 
 typedef struct sparrow_table_s  sparrow_table_t;
 
@@ -225,6 +229,7 @@ typedef struct {
     ngx_uint_t                 listener;
     ngx_flag_t                 route;
     sparrow_main_conf_t       *certificates; /* whose table has its certificates; NULL: it has none there */
+    uint8_t                    tls_class[SPARROW_TLS_CLASS_LEN]; /* what it asks of clients over TLS */
     sparrow_connections_t     *connections; /* those of an upstream; NULL: it keeps none */
 } sparrow_srv_conf_t;
 

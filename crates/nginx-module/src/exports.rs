@@ -17,7 +17,7 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 use entry_model::{ListenerId, Scheme};
-use route_table::{Headers, Request, Table};
+use route_table::{Headers, Request, Table, TlsClass};
 use table_memory::TableMemory;
 
 use self::handshake::LastHandshake;
@@ -27,6 +27,9 @@ use crate::router::{Decision, RoutedRequest, Router, Texts};
 
 /// What is answered when there is a fault in this module.
 const INTERNAL_SERVER_ERROR: u16 = 500;
+
+/// `SPARROW_TLS_CLASS_LEN`.
+const TLS_CLASS_LEN: usize = 16;
 
 /// `sparrow_bytes_t`.
 #[repr(C)]
@@ -53,6 +56,7 @@ struct RequestOfC {
     listener: u8,
     https: u8,
     tls: u8,
+    tls_class: [u8; TLS_CLASS_LEN],
 }
 
 /// `sparrow_endpoint_t`.
@@ -93,7 +97,7 @@ struct TableOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<RequestOfC>() == 120 && size_of::<DecisionOfC>() == 192);
+const _: () = assert!(size_of::<RequestOfC>() == 136 && size_of::<DecisionOfC>() == 192);
 
 /// A pointer in a table that nginx reads.
 #[repr(transparent)]
@@ -352,6 +356,7 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
             scheme: scheme(request.https),
             connection: scheme(request.tls),
             server_name: bytes(request.server_name),
+            tls_class: TlsClass(u128::from_be_bytes(request.tls_class)),
             method: bytes(request.method),
             host: bytes(request.host),
             path: bytes(request.path),

@@ -203,7 +203,7 @@ impl Texts {
                 self.location.push_str(DEFAULT_LOCATION);
                 Ok(Decision::Enter)
             }
-            Ok(Found::NoCertificate | Found::OtherCertificate) => Ok(Decision::Answer(MISDIRECTED)),
+            Ok(Found::NoCertificate | Found::OtherConnection) => Ok(Decision::Answer(MISDIRECTED)),
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {
                 self.route.push_str(&route.names().origin);

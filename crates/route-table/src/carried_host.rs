@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, Balancing, Certificate, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef,
-    PathMatch, PathRewrite, Pattern, Policies, Policy, Rule as ModelRule, SortedMap, ValueMatch,
+    Action as ModelAction, Balancing, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef, PathMatch,
+    PathRewrite, Pattern, Policies, Policy, Rule as ModelRule, ValueMatch,
 };
 use pattern_engine::compile;
 
 use crate::backend::Backend;
 use crate::bytes::ByteWriter;
-use crate::certificate::{self, is_id};
-use crate::host_entry::{HostEntry, HostFacts};
+use crate::certificate::is_id;
+use crate::host_entry::{HostEntry, HostFacts, TlsClass};
 use crate::key::{MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth};
 use crate::layout::{MOST_ORDER_BYTES, MOST_RULES_BYTES};
 use crate::not_carried::{NotCarried, NotCarriedReason};
@@ -20,22 +20,26 @@ use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, 
 use crate::pattern_order::PatternOrder;
 
 /// Which class of locations of the frame a rule needs; none if the frame has none for it.
-pub type Classify = fn(&ModelRule, &Policy) -> Option<Class>;
+pub type ClassifyRule = fn(&ModelRule, &Policy) -> Option<Class>;
+
+/// What is asked of the clients of a host over TLS.
+pub type ClassifyTls = fn(&HostName, &Host, &Policies) -> TlsClass;
 
 /// What rules refer to by number or id, and who decides their classes.
 #[derive(Clone, Copy)]
 pub struct RuleContext<'a> {
     pub policies: &'a Policies,
-    pub certificates: &'a SortedMap<CertificateId, Arc<Certificate>>,
-    pub classify: Classify,
+    pub classify: (ClassifyRule, ClassifyTls),
 }
 
 /// What the table carries of a host.
 #[derive(Clone, Copy)]
 pub struct CarriedHost<'a> {
     pub host: &'a Host,
-    /// Whether all of it is left to the frame.
+    /// Whether all of its rules are left to the frame.
     pub is_in_frame: bool,
+    /// What is asked of its clients over TLS.
+    pub tls_class: TlsClass,
 }
 
 /// What keeps a host out of the table.
@@ -208,16 +212,8 @@ impl<'a> RuleContext<'a> {
         path.refused().or(refused).map_or(Ok(path), Err)
     }
 
-    /// The certificate of a host, if it is too long.
-    fn long_certificate(self, host: &Host) -> Option<Obstacle<'a>> {
-        let id = host.certificate.as_ref()?;
-        let certificate = self.certificates.get(id)?;
-        let obstacle = Obstacle { path: "/", origin: &certificate.origin, reason: NotCarriedReason::LongCertificate };
-        (!certificate::fits(id, certificate)).then_some(obstacle)
-    }
-
     fn class(self, rule: &ModelRule) -> Option<Class> {
-        (self.classify)(rule, &self.policies[rule.policy])
+        (self.classify.0)(rule, &self.policies[rule.policy])
     }
 
     /// What keeps a host out of the table, of which it is known that none but some of its rules do. `by_path` has all rules of
@@ -231,7 +227,12 @@ impl<'a> RuleContext<'a> {
         let of_order = || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(&host.rules));
         let order = suspects.iter().any(is_of_pattern).then(of_order).flatten();
         let order = order.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongPatternOrder));
-        suspects.iter().filter_map(refused).chain(long).chain(order).chain(self.long_certificate(host)).collect()
+        suspects.iter().filter_map(refused).chain(long).chain(order).collect()
+    }
+
+    /// What the table carries of a host.
+    pub fn carried<'h>(self, name: &HostName, host: &'h Host, is_in_frame: bool) -> CarriedHost<'h> {
+        CarriedHost { host, is_in_frame, tls_class: (self.classify.1)(name, host, self.policies) }
     }
 
     /// What is done with the requests of a rule.
@@ -317,6 +318,7 @@ impl<'a> CarriedHost<'a> {
         };
         !self.is_in_frame
             && !other.is_in_frame
+            && self.tls_class == other.tls_class
             && (certificate, closed, rules.len())
                 == (&other.host.certificate, &other.host.closed, other.host.rules.len())
             && differing.len() == others.len()
@@ -344,11 +346,12 @@ impl<'a> CarriedHost<'a> {
             }
             facts.longest_path = facts.longest_path.max(u16::try_from(path.text().len()).unwrap_or(u16::MAX));
         }
-        HostEntry { facts, certificate: host.certificate.as_ref().map(|id| Arc::clone(&id.0)) }
+        let certificate = host.certificate.as_ref().map(|id| Arc::clone(&id.0));
+        HostEntry { facts, certificate, tls_class: self.tls_class }
     }
 
-    /// The id of the certificate that the table has for its sake; that of a host that is left to the frame is the frame's.
+    /// The id of the certificate that the table has for its sake.
     pub fn certificate(self) -> Option<&'a CertificateId> {
-        self.host.certificate.as_ref().filter(|id| !self.is_in_frame && is_id(&id.0))
+        self.host.certificate.as_ref().filter(|id| is_id(&id.0))
     }
 }

@@ -14,7 +14,7 @@ use entry_model::{ACME_CHALLENGE, FixedAnswer, PathRewrite, Pattern, Redirect, S
 use crate::backend::Backend;
 use crate::cache::Decoded;
 use crate::fault::Fault;
-use crate::host_entry::{HostEntry, HostFacts};
+use crate::host_entry::{HostEntry, HostFacts, TlsClass};
 use crate::key::{
     ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, MOST_PATH_DEPTH, ONE_LABEL, PATTERN,
     PATTERN_ORDER, PREFIX, Path, SUFFIX,
@@ -47,8 +47,9 @@ pub enum Found {
     NotFound,
     /// Over TLS, for a host without certificate: the handshake is rejected.
     NoCertificate,
-    /// Over TLS, on a connection that was opened for a host with another certificate (RFC 9110, 7.4): 421.
-    OtherCertificate,
+    /// Over TLS, on a connection that was opened for a host with another certificate, or of whose clients something else is asked (RFC 9110,
+    /// 7.4): 421.
+    OtherConnection,
 }
 
 /// The rule that a request gets, and the backend of its share. Cheap to clone.
@@ -124,8 +125,16 @@ pub struct FoundHost<'a> {
     pub facts: HostFacts,
     /// The id of its certificate.
     pub certificate: Option<Arc<str>>,
+    pub tls_class: TlsClass,
     /// The hash of what all keys of its paths begin with.
     hasher: KeyHasher,
+}
+
+impl FoundHost<'_> {
+    /// What a connection is opened with over TLS: the id of the certificate, and what its client is asked. None without a certificate.
+    fn handshake(&self) -> Option<(&str, TlsClass)> {
+        self.certificate.as_deref().map(|id| (id, self.tls_class))
+    }
 }
 
 impl<M: AsRef<[AtomicU64]>> Table<M> {
@@ -153,15 +162,14 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     fn find_in_root(&mut self, host: &[u8], request: &Request<'_>) -> Result<Found, Fault> {
         let host = self.find_host(host, request.listener.0)?;
         let facts = host.as_ref().map(|host| host.facts);
-        let certificate = host.as_ref().and_then(|host| host.certificate.as_ref());
-        if request.connection == Scheme::Https && certificate.is_none() {
-            return Ok(Found::NoCertificate);
+        if request.connection == Scheme::Https {
+            let Some(handshake) = host.as_ref().and_then(FoundHost::handshake) else { return Ok(Found::NoCertificate) };
+            if handshake.1 != request.tls_class || self.is_misdirected(handshake, request)? {
+                return Ok(Found::OtherConnection);
+            }
         }
         if facts.is_some_and(|facts| facts.is_in_frame) {
             return Ok(Found::Frame);
-        }
-        if request.connection == Scheme::Https && self.is_misdirected(certificate, request)? {
-            return Ok(Found::OtherCertificate);
         }
         let mut work = MatchWork::default();
         if let Some(host) = &host
@@ -176,15 +184,15 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         }
     }
 
-    /// Whether a request's connection was opened for a host that now has another certificate than that of the request. One that
-    /// was opened with the certificate before is as good as a new one.
-    fn is_misdirected(&mut self, certificate: Option<&Arc<str>>, request: &Request<'_>) -> Result<bool, Fault> {
+    /// Whether a request's connection was opened for a host that now has another certificate than that of the request, or asks something
+    /// else of its clients. One that was opened with the certificate before is as good as a new one.
+    fn is_misdirected(&mut self, asked: (&str, TlsClass), request: &Request<'_>) -> Result<bool, Fault> {
         let (opened_for, asked_for) = (lower_case(request.server_name), lower_case(request.host));
         if opened_for.is_empty() || opened_for == asked_for {
             return Ok(false);
         }
         let opened_for = self.find_host(&opened_for, request.listener.0)?;
-        Ok(opened_for.and_then(|host| host.certificate).as_ref() != certificate)
+        Ok(opened_for.as_ref().and_then(FoundHost::handshake) != Some(asked))
     }
 
     /// The host that matches best and is at a listener, in the order of [`entry_model::HostName::candidates`].
@@ -227,11 +235,12 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let mut hasher = self.hasher();
         hasher.write(name);
         hasher.write(&[kind]);
-        let HostEntry { facts, certificate } = match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
-            Some(Decoded::Host(entry)) => entry.clone(),
-            _ => return Ok(None),
-        };
-        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, certificate, hasher }))
+        let HostEntry { facts, certificate, tls_class } =
+            match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
+                Some(Decoded::Host(entry)) => entry.clone(),
+                _ => return Ok(None),
+            };
+        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, certificate, tls_class, hasher }))
     }
 
     /// The first rule of a host that a request matches.

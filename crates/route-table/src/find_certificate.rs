@@ -7,6 +7,7 @@ use crate::cache::Decoded;
 use crate::certificate::Certificate;
 use crate::fault::Fault;
 use crate::find::lower_case;
+use crate::host_entry::TlsClass;
 use crate::key::CERTIFICATE;
 use crate::table::Table;
 
@@ -17,12 +18,12 @@ pub enum Handshake {
     Certificate {
         /// Its id.
         id: Arc<str>,
-        /// Bytes that another host does not have, nor this one with another certificate: a session that was made with one is taken
-        /// up again with the same only.
+        /// What is asked of the client.
+        tls_class: TlsClass,
+        /// Bytes that another host does not have, nor this one with another certificate, or if something else is asked of its clients: a
+        /// session that was made with one is taken up again with the same only.
         session_context: Vec<u8>,
     },
-    /// The table does not carry the host: its certificate is the frame's.
-    Frame,
     /// No host has such a name, or it has no certificate: the handshake is rejected.
     Rejected,
 }
@@ -36,13 +37,10 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let host = lower_case(host);
         self.look_up(|table| {
             let Some(found) = table.find_host(&host, listener)? else { return Ok(Handshake::Rejected) };
-            // Also of one that is left to the frame: nginx would take the server of a wildcard there.
+            let tls_class = found.tls_class;
             let Some(id) = found.certificate else { return Ok(Handshake::Rejected) };
-            if found.facts.is_in_frame {
-                return Ok(Handshake::Frame);
-            }
-            let session_context = [found.name, &[found.kind], id.as_bytes()].concat();
-            Ok(Handshake::Certificate { id, session_context })
+            let session_context = [found.name, &[found.kind], &tls_class.0.to_be_bytes(), id.as_bytes()].concat();
+            Ok(Handshake::Certificate { id, tls_class, session_context })
         })
     }
 

@@ -11,7 +11,14 @@ pub struct HostEntry {
     pub facts: HostFacts,
     /// The id of its certificate.
     pub certificate: Option<Arc<str>>,
+    /// What is asked of its clients over TLS.
+    pub tls_class: TlsClass,
 }
+
+/// What the clients of a host are asked when they open a connection over TLS: a hash of it, by which the server of the frame is called that
+/// asks it. 0 is what all are asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TlsClass(pub u128);
 
 /// What each request needs to know of a host.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -63,6 +70,7 @@ impl HostEntry {
         writer.u64(depths);
         writer.u16(longest_path);
         writer.option(self.certificate.as_deref(), ByteWriter::text);
+        writer.u128(self.tls_class.0);
         writer.into_bytes()
     }
 
@@ -75,6 +83,7 @@ impl HostEntry {
         let (has_exact, has_patterns) = (reader.bool()?, reader.bool()?);
         let (depths, longest_path) = (reader.u64()?, reader.u16()?);
         let certificate = reader.option(|reader| reader.text().map(Arc::from))?;
+        let tls_class = TlsClass(reader.u128()?);
         reader.end()?;
         let facts = HostFacts {
             listeners,
@@ -86,6 +95,6 @@ impl HostEntry {
             depths,
             longest_path,
         };
-        Some(Self { facts, certificate })
+        Some(Self { facts, certificate, tls_class })
     }
 }

@@ -49,7 +49,7 @@ mod word;
 mod writer;
 
 pub use backend::{Backend, Endpoint};
-pub use carried_host::Classify;
+pub use carried_host::{ClassifyRule, ClassifyTls};
 pub use certificate::Certificate;
 pub use changes::{Change, Changes, RecordError};
 pub use counts::{CountsError, MOST_COUNTED_ROUTES, RouteCounts};
@@ -57,6 +57,7 @@ pub use counts_sweep::{CountedRoutes, CountsSweep};
 pub use fault::Fault;
 pub use find::{Found, Route, Step};
 pub use find_certificate::Handshake;
+pub use host_entry::TlsClass;
 pub use key::Path;
 pub use key_hash::KeyHasher;
 pub use layout::{LEAST_WORDS, REUSE_AFTER, VERSION};

@@ -11,7 +11,7 @@ use thiserror::Error;
 pub struct NotCarried {
     /// Its host; none for the default.
     pub host: Option<HostName>,
-    /// The text of its path; for a certificate, which holds for all, `/`.
+    /// The text of its path.
     pub path: String,
     /// The object that asked for it.
     pub origin: ObjectRef,
@@ -47,9 +47,6 @@ pub enum NotCarriedReason {
     /// The order of its host's patterns does not fit into a blob.
     #[error("its host has more regular expressions than the route table takes, so the host is left to nginx.conf")]
     LongPatternOrder,
-    /// The host's certificate does not fit into a blob.
-    #[error("the certificate of its host is longer than the route table takes, so the host is left to nginx.conf")]
-    LongCertificate,
     /// No request has such a path.
     #[error("it does not begin with a slash, so no request has such a path, and its host is left to nginx.conf")]
     NoPath,

@@ -12,7 +12,9 @@ use entry_model::{
 };
 
 use crate::backend::Backend;
-use crate::carried_host::{CarriedHost, Classify, Obstacle, RuleContext, is_of_pattern, rules_of_paths};
+use crate::carried_host::{
+    CarriedHost, ClassifyRule, ClassifyTls, Obstacle, RuleContext, is_of_pattern, rules_of_paths,
+};
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
@@ -23,7 +25,7 @@ use crate::root::Revision;
 /// Makes changes of routes, and remembers those that it was given last.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    classify: Classify,
+    classify: (ClassifyRule, ClassifyTls),
     routes: Routes,
     revision: Option<Revision>,
     /// Of the hosts that are left to the frame, or not served at all.
@@ -175,9 +177,9 @@ impl Plan<'_> {
 
 impl Planner {
     /// One that was given nothing yet.
-    pub fn new(classify: Classify) -> Self {
+    pub fn new(classify_rule: ClassifyRule, classify_tls: ClassifyTls) -> Self {
         Self {
-            classify,
+            classify: (classify_rule, classify_tls),
             routes: Routes::default(),
             revision: None,
             not_carried: BTreeMap::new(),
@@ -190,11 +192,8 @@ impl Planner {
     /// What changes from the routes that it was given last to these: at first all of a table. It costs what changed.
     pub fn plan(&mut self, routes: &Routes, revision: Revision) -> Changes {
         let before = std::mem::replace(&mut self.routes, routes.clone());
-        let [old, new] = [&before, routes].map(|Routes { policies, certificates, .. }| RuleContext {
-            policies,
-            certificates,
-            classify: self.classify,
-        });
+        let [old, new] =
+            [&before, routes].map(|Routes { policies, .. }| RuleContext { policies, classify: self.classify });
         let mut plan = Plan { routes, changes: Vec::new(), backends: BTreeMap::new(), certificates: BTreeMap::new() };
         let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
             routes.hosts.changed_keys(&before.hosts, is_same_host)
@@ -215,7 +214,7 @@ impl Planner {
 
     /// All of the table that it planned last, for whoever has none.
     pub fn full(&self) -> Changes {
-        Self::new(self.classify).plan(&self.routes, self.revision.unwrap_or_default())
+        Self::new(self.classify.0, self.classify.1).plan(&self.routes, self.revision.unwrap_or_default())
     }
 
     /// The revision that it planned last.
@@ -262,7 +261,7 @@ impl Planner {
             self.note(name, &long);
             return;
         }
-        let old_host = old_host.map(|host| CarriedHost { host, is_in_frame: self.not_carried.contains_key(name) });
+        let old_host = old_host.map(|host| old.carried(name, host, self.not_carried.contains_key(name)));
         let old_rules = old_host.map_or(&[][..], CarriedHost::rules);
         let rules = new_host.map_or(&[][..], |host| &host.rules);
         let [mut went, mut came] = differing_rules((old_rules, old.policies), (rules, new.policies));
@@ -270,7 +269,7 @@ impl Planner {
         // What was carried, and stays as it is, keeps nothing out.
         let obstacles = new_host.map(|host| new.obstacles(host, came, &by_path)).unwrap_or_default();
         self.note(name, &obstacles);
-        let new_host = new_host.map(|host| CarriedHost { host, is_in_frame: !obstacles.is_empty() });
+        let new_host = new_host.map(|host| new.carried(name, host, !obstacles.is_empty()));
         if !obstacles.is_empty() {
             // Whatever of it was carried goes.
             [went, came] = [old_rules, &[]];

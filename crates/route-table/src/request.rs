@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use entry_model::{ListenerId, Scheme, find_cookie};
 
+use crate::host_entry::TlsClass;
+
 /// A request, as far as it matters for its route.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
@@ -15,6 +17,8 @@ pub struct Request<'a> {
     pub connection: Scheme,
     /// The host that the client named when it opened the connection, over TLS; empty if it named none.
     pub server_name: &'a [u8],
+    /// What the server asks of clients over TLS to which nginx has given it.
+    pub tls_class: TlsClass,
     /// Its method. Case counts.
     pub method: &'a [u8],
     /// Its host, in any case, without port.

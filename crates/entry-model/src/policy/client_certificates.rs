@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::ObjectRef;
+use crate::{Key, Kind, ObjectRef};
 
 /// Who may ask, by the certificate of the client (RFC 8446, 4.4.2). It is asked for when a connection is made, so that it is the same for
 /// all rules of a host.
@@ -60,5 +60,23 @@ impl ClientCertificates {
             Self::Unusable => None,
             Self::Usable(rule) => Some(&rule.verification),
         }
+    }
+
+    /// What is still asked of clients whose connections were made, whoever has verified them: it is the same for all hosts that ask the same
+    /// then.
+    #[must_use]
+    pub fn of_verified_clients(&self) -> Self {
+        let Self::Usable(rule) = self else { return Self::Unusable };
+        let ClientVerification { mode, depth: _, authorities: _, revoked: _, error_page: _, origin: _ } =
+            *rule.verification;
+        let verification = ClientVerification {
+            mode,
+            depth: 0,
+            authorities: "".into(),
+            revoked: "".into(),
+            error_page: None,
+            origin: ObjectRef::new(Kind::Secret, Key { namespace: String::new(), name: String::new() }),
+        };
+        Self::Usable(ClientCertificateRule { verification: verification.into(), ..rule.clone() })
     }
 }

@@ -1,7 +1,9 @@
 //! The layout that is tested: a frame, and a table by which the module routes.
 
+use std::cell::RefCell;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use entry::table_plan::TablePlan;
 use entry_model::Routes;
@@ -10,9 +12,31 @@ use route_table::TableWriter;
 use table_memory::WritableTableMemory;
 
 /// What there must be beside the files while nginx runs: the memory of the table.
+#[derive(Debug, Clone)]
+pub struct Beside(Rc<RefCell<Published>>);
+
+/// A table, and what it was planned by.
 #[derive(Debug)]
-pub struct Beside {
-    _memory: TableWriter<WritableTableMemory>,
+struct Published {
+    writer: TableWriter<WritableTableMemory>,
+    plan: TablePlan,
+    settings: Settings,
+    frame: String,
+}
+
+impl Beside {
+    /// Publishes the table of other routes for the same frame: nginx is not told.
+    ///
+    /// # Panics
+    /// They need another frame.
+    pub fn publish(&self, routes: &Routes) {
+        let Published { writer, plan, settings, frame } = &mut *self.0.borrow_mut();
+        let left = plan.plan(routes, settings);
+        let rendered = nginx_conf::render_frame(routes, &left, plan.needs(), settings);
+        assert_eq!(rendered.hash, *frame, "{}", String::from_utf8_lossy(&rendered.files["nginx.conf"]));
+        writer.apply(&plan.publication().unwrap()).unwrap();
+        plan.note_published(plan.revision());
+    }
 }
 
 /// Whether rules are tried in the order that they have, whatever their precedence is.
@@ -42,6 +66,9 @@ pub const TRIES_PATTERNS_AGAIN: bool = false;
 /// Whether an endpoint may be in several subsets.
 pub const SUBSETS_OVERLAP: bool = true;
 
+/// Whether a session of TLS is taken up at its own host, and at no other, whatever the nginx is.
+pub const KEEPS_SESSIONS_BY_HOST: bool = true;
+
 /// The nginx that can serve it: the one for which the module is built.
 pub fn programs() -> Vec<PathBuf> {
     vec![testbed::nginx::debian()]
@@ -57,5 +84,7 @@ pub fn render(routes: &Routes, settings: &Settings) -> (Revision, Beside) {
     symlink(memory.path(), settings.runtime.join("table")).unwrap();
     let mut writer = TableWriter::create(memory, [1, 2]).unwrap();
     writer.apply(&plan.whole()).unwrap();
-    (frame, Beside { _memory: writer })
+    plan.note_published(plan.revision());
+    let published = Published { writer, plan, settings, frame: frame.hash.clone() };
+    (frame, Beside(Rc::new(RefCell::new(published))))
 }

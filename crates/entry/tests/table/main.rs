@@ -15,6 +15,7 @@ mod basic_auth;
 mod branches;
 #[path = "../../../nginx-conf/tests/serve/buffers.rs"]
 mod buffers;
+mod carried;
 #[path = "../../../nginx-conf/tests/serve/client_certificates.rs"]
 mod client_certificates;
 #[path = "../../../nginx-conf/tests/serve/client_tls.rs"]

@@ -1,12 +1,10 @@
 //! Who may ask, by certificate: when a connection is made, which is the server's part, and in the locations of rules.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use entry_model::{ClientCertificateRule, ClientCertificates, ClientVerification, Host, Routes, VerificationMode};
+use entry_model::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
 use pattern_engine::{BoundedPattern, Groups, Subject};
 
-use super::PolicySet;
 use super::content_file::ContentFile;
 use crate::error_page;
 use crate::location_headers::LocationHeaders;
@@ -54,12 +52,6 @@ pub fn add_headers(asked: &ClientCertificates, headers: &mut LocationHeaders) {
     }
 }
 
-/// How connections are made for a host: all of its rules that ask for it ask for the same.
-pub fn of_host<'r>(routes: &'r Routes, host: &Host) -> Option<&'r Arc<ClientVerification>> {
-    let policies = host.rules.iter().map(|rule| routes.policy(rule));
-    policies.filter_map(|policy| policy.client_certificates.as_ref()).find_map(ClientCertificates::verification)
-}
-
 /// Writes it into the server of a host that is served over TLS.
 pub fn write_server(writer: &mut Writer<'_>, verification: &ClientVerification) {
     let ClientVerification { mode, depth, authorities, revoked, error_page, origin: _ } = verification;
@@ -82,16 +74,16 @@ pub fn write_server(writer: &mut Writer<'_>, verification: &ClientVerification) 
     }
 }
 
-/// Adds the files, and whose they are.
-pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
-    let asked = policies.iter().filter_map(|policy| policy.client_certificates.as_ref());
-    for ClientVerification { authorities, revoked, origin, .. } in
-        asked.filter_map(|asked| asked.verification().map(|all| &**all))
-    {
-        ContentFile::authorities(authorities).add(Some(origin), files, origins);
-        // Without a list of revoked ones, none is named.
-        if !revoked.is_empty() {
-            ContentFile::revoked(revoked).add(Some(origin), files, origins);
-        }
+/// Adds the files by which clients are verified, and whose they are.
+pub fn write_files(
+    verification: &ClientVerification,
+    files: &mut BTreeMap<String, Vec<u8>>,
+    origins: &mut Vec<LineOrigin>,
+) {
+    let ClientVerification { authorities, revoked, origin, .. } = verification;
+    ContentFile::authorities(authorities).add(Some(origin), files, origins);
+    // Without a list of revoked ones, none is named.
+    if !revoked.is_empty() {
+        ContentFile::revoked(revoked).add(Some(origin), files, origins);
     }
 }

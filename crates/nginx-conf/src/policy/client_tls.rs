@@ -1,14 +1,12 @@
 //! How TLS is spoken with clients: the server's part.
 
-use entry_model::{ClientTls, Host, Routes};
+use entry_model::ClientTls;
 
 use crate::token::Text;
 use crate::writer::{Writer, directive};
 
-/// Writes it into the server of a host that is served over TLS: all of its rules say the same.
-pub fn write_server(writer: &mut Writer<'_>, routes: &Routes, host: &Host) {
-    let mut all = host.rules.iter().map(|rule| &routes.policy(rule).client_tls);
-    let Some(ClientTls { ciphers, prefers_own_order }) = all.find(|tls| !tls.is_default()) else { return };
+/// Writes it into the server of a host that is served over TLS.
+pub fn write_server(writer: &mut Writer<'_>, ClientTls { ciphers, prefers_own_order }: &ClientTls) {
     if let Some((first, others)) = ciphers.split_first() {
         let list =
             |text: Text| others.iter().fold(text.own(first.name()), |text, cipher| text.own(":").own(cipher.name()));

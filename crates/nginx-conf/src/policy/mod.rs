@@ -8,8 +8,8 @@ mod backend_tls;
 pub mod balancing;
 mod body;
 mod buffers;
-pub mod client_certificates;
-pub mod client_tls;
+mod client_certificates;
+mod client_tls;
 mod content_file;
 mod cors;
 mod error_pages;
@@ -29,6 +29,7 @@ use entry_model::{Policy, Protocol};
 pub use policy_set::PolicySet;
 
 use crate::context::Context;
+use crate::host_tls::HostTls;
 use crate::location_headers::LocationHeaders;
 use crate::policy_class::PolicyClass;
 use crate::proxy_module::ProxyModule;
@@ -161,8 +162,22 @@ pub fn http(
 /// Adds the files that policies name, by their paths, and whose they are.
 pub fn write_files(policies: &PolicySet<'_>, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
     access::write_files(policies, files, origins);
-    client_certificates::write_files(policies, files, origins);
     backend_tls::write_files(policies, files, origins);
+}
+
+/// Writes what the clients of a host are asked into its server over TLS.
+pub fn write_server(writer: &mut Writer<'_>, tls: &HostTls) {
+    if let Some(verification) = &tls.verification {
+        client_certificates::write_server(writer, verification);
+    }
+    client_tls::write_server(writer, &tls.client_tls);
+}
+
+/// Adds the files that such a server names, and whose they are.
+pub fn write_server_files(tls: &HostTls, files: &mut BTreeMap<String, Vec<u8>>, origins: &mut Vec<LineOrigin>) {
+    if let Some(verification) = &tls.verification {
+        client_certificates::write_files(verification, files, origins);
+    }
 }
 
 /// Writes what policies share at the level of `http`.

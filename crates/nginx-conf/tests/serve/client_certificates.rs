@@ -13,17 +13,18 @@ use rcgen::{
     KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
 };
 
+use super::layout;
 use super::support::{Echo as _, Nginx, backend, binaries, forward, object, policies, prefix};
 
 /// An authority that lets clients in.
-struct Authority {
+pub struct Authority {
     name: &'static str,
     pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    fn new(name: &'static str) -> Self {
+    pub fn new(name: &'static str) -> Self {
         let (mut params, key) = (CertificateParams::default(), KeyPair::generate().unwrap());
         params.distinguished_name = named(name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,7 +34,7 @@ impl Authority {
     }
 
     /// A file with a certificate of a client and its key.
-    fn client(&self, directory: &Path, name: &str, serial: u64) -> PathBuf {
+    pub fn client(&self, directory: &Path, name: &str, serial: u64) -> PathBuf {
         let (mut params, key) = (CertificateParams::default(), KeyPair::generate().unwrap());
         params.distinguished_name = named(name);
         params.serial_number = Some(SerialNumber::from(serial));
@@ -70,7 +71,7 @@ fn named(name: &str) -> DistinguishedName {
     all
 }
 
-fn rule(authority: &Authority, change: impl FnOnce(&mut ClientVerification)) -> ClientCertificateRule {
+pub fn rule(authority: &Authority, change: impl FnOnce(&mut ClientVerification)) -> ClientCertificateRule {
     let mut verification = ClientVerification {
         mode: VerificationMode::Required,
         depth: 1,
@@ -84,7 +85,7 @@ fn rule(authority: &Authority, change: impl FnOnce(&mut ClientVerification)) -> 
 }
 
 /// Hosts with certificates, each with what its clients are asked for.
-fn hosts<const N: usize>(hosts: [(&str, Option<ClientCertificates>); N]) -> Routes {
+pub fn hosts<const N: usize>(hosts: [(&str, Option<ClientCertificates>); N]) -> Routes {
     let mut routes = Routes { policies: policies(), ..Routes::default() };
     for (name, client_certificates) in hosts {
         let policy = routes.policies.intern(&Policy { client_certificates, ..Policy::default() });
@@ -101,7 +102,7 @@ fn hosts<const N: usize>(hosts: [(&str, Option<ClientCertificates>); N]) -> Rout
 }
 
 /// The status, and the head that the backend saw.
-fn ask(nginx: &Nginx, host: &str, certificate: Option<&Path>, more: &[&str]) -> (String, String) {
+pub fn ask(nginx: &Nginx, host: &str, certificate: Option<&Path>, more: &[&str]) -> (String, String) {
     let mut arguments = vec!["-w", "\n%{http_code}"];
     if let Some(file) = certificate {
         arguments.extend(["--cert", file.to_str().unwrap()]);
@@ -262,6 +263,122 @@ fn connection_of_another_host_does_not_lead_in() {
     }
 }
 
+/// All hosts have the certificate of the first one: so nothing but what their clients are asked tells them apart.
+fn with_one_certificate(mut routes: Routes) -> Routes {
+    let first = routes.hosts.values().next().unwrap().certificate.clone();
+    for (_, host) in routes.hosts.iter_mut() {
+        Arc::make_mut(host).certificate.clone_from(&first);
+    }
+    routes
+}
+
+#[test]
+fn whoever_gets_into_a_host_was_asked_for_its_own_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let [of_one, of_two] = [&one, &two].map(|authority| authority.client(directory.path(), "robot", 2));
+    let usable = |authority, mode| Some(ClientCertificates::Usable(rule(authority, |asked| asked.mode = mode)));
+    let all = [
+        ("one.example", usable(&one, VerificationMode::Required)),
+        ("two.example", usable(&two, VerificationMode::Required)),
+        // The same as that of the first.
+        ("same.example", usable(&one, VerificationMode::Required)),
+        ("optional.example", usable(&one, VerificationMode::Optional)),
+        ("open.example", None),
+    ];
+    let names = all.each_ref().map(|(name, _)| *name);
+    let is_let_in = |host: &str, certificate: Option<&Path>| match host {
+        "one.example" | "same.example" => certificate == Some(&*of_one),
+        "two.example" => certificate == Some(&*of_two),
+        "optional.example" => certificate != Some(&*of_two),
+        _ => true,
+    };
+    let routes = with_one_certificate(hosts(all));
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for version in ["-tls1_2", "-tls1_3"] {
+            for (opened, certificate) in names
+                .iter()
+                .flat_map(|name| [None, Some(&*of_one), Some(&*of_two)].map(|certificate| (*name, certificate)))
+            {
+                let shown = certificate.map(|file| ["-cert", file.to_str().unwrap()]);
+                let shown = shown.as_ref().map_or(&[][..], |shown| shown);
+                for host in names {
+                    let text = s_client_for(&nginx, version, opened, host, shown);
+                    let is_in = text.contains("HTTP/1.1 200");
+                    let what = format!("{version} {opened} {host} {certificate:?} {}: {text}", binary.version);
+                    if opened == host {
+                        assert_eq!(is_in, is_let_in(host, certificate), "{what}");
+                    } else if host != "open.example" {
+                        assert!(!is_in || host == "optional.example" && opened == "open.example", "{what}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn wildcards_and_hosts_below_them_ask_each_for_their_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let [of_one, of_two] = [&one, &two].map(|authority| authority.client(directory.path(), "robot", 2));
+    let usable = |authority| Some(ClientCertificates::Usable(rule(authority, |_| {})));
+    let mut routes = hosts([("wild", usable(&one)), ("two.wild", usable(&two)), ("open.wild", None)]);
+    let wildcard = routes.hosts.remove(&HostName::Exact("wild".to_owned())).unwrap();
+    routes.hosts.insert(HostName::OneLabel("wild".to_owned()), wildcard);
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for (host, none, first, second) in
+            [("x.wild", "400", "200", "400"), ("two.wild", "400", "400", "200"), ("open.wild", "200", "200", "200")]
+        {
+            let status = |certificate: Option<&Path>| ask(&nginx, host, certificate, &[]).0;
+            assert_eq!([None, Some(&*of_one), Some(&*of_two)].map(status), [none, first, second], "{host}");
+            let is_open = host == "open.wild";
+            assert_eq!(nginx.get(host, "/", "").status, if is_open { 200 } else { 403 }, "{host}");
+        }
+    }
+}
+
+#[test]
+fn session_leads_into_no_host_that_asks_another_authority() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let known = one.client(directory.path(), "robot", 2);
+    let usable = |authority| Some(ClientCertificates::Usable(rule(authority, |_| {})));
+    let routes = with_one_certificate(hosts([
+        ("one.example", usable(&one)),
+        ("same.example", usable(&one)),
+        ("two.example", usable(&two)),
+    ]));
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        for arguments in [&["-tls1_2"][..], &["-tls1_3"], &["-tls1_2", "-no_ticket"]] {
+            let session = nginx.dir.path().join(arguments.concat());
+            let (session, known) = (session.to_str().unwrap(), known.to_str().unwrap());
+            let with = |more: &[&'static str]| [&arguments[1..], more].concat();
+            let first = [&with(&["-cert"])[..], &[known, "-sess_out", session]].concat();
+            let first = s_client(&nginx, arguments[0], "one.example", &first);
+            assert!(first.contains("HTTP/1.1 200"), "{first}");
+            // The certificate is not shown again: it is in the session.
+            let again = |host: &str| {
+                let more = [&with(&["-sess_in"])[..], &[session]].concat();
+                let text = s_client(&nginx, arguments[0], host, &more);
+                (text.contains("HTTP/1.1 200"), text.contains("Reused, "))
+            };
+            let own = again("one.example");
+            assert!(own.0 == own.1 && (own.0 || !layout::KEEPS_SESSIONS_BY_HOST), "{arguments:?} {own:?}");
+            for host in ["same.example", "two.example"] {
+                let other = again(host);
+                // What the same authority has let in may come in, where sessions are nginx's own.
+                let may_come_in = host == "same.example" && !layout::KEEPS_SESSIONS_BY_HOST;
+                assert!(may_come_in || !other.0, "{arguments:?} {host} {other:?}");
+                assert!(!(other.1 && layout::KEEPS_SESSIONS_BY_HOST), "{arguments:?} {host} {other:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn session_of_another_host_does_not_lead_in() {
     let own = Authority::new("own");
@@ -282,11 +399,16 @@ fn session_of_another_host_does_not_lead_in() {
 
 /// What openssl shows of a request for a host.
 fn s_client(nginx: &Nginx, version: &str, host: &str, more: &[&str]) -> String {
+    s_client_for(nginx, version, host, host, more)
+}
+
+/// The same, on a connection that is opened for another host.
+fn s_client_for(nginx: &Nginx, version: &str, opened: &str, host: &str, more: &[&str]) -> String {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
     let mut child = Command::new("openssl")
-        .args(["s_client", "-ign_eof", "-servername", host, version, "-connect", &nginx.https.to_string()])
+        .args(["s_client", "-ign_eof", "-servername", opened, version, "-connect", &nginx.https.to_string()])
         .args(more)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -36,6 +36,9 @@ pub const TRIES_PATTERNS_AGAIN: bool = true;
 /// Whether an endpoint may be in several subsets.
 pub const SUBSETS_OVERLAP: bool = false;
 
+/// Whether a session of TLS is taken up at its own host, and at no other, whatever the nginx is.
+pub const KEEPS_SESSIONS_BY_HOST: bool = false;
+
 /// The nginx that can serve it.
 pub fn programs() -> Vec<PathBuf> {
     testbed::nginx::both().into()

@@ -6,19 +6,19 @@ use std::sync::Arc;
 use route_table::{Certificate, Fault, Handshake, Table};
 use table_memory::TableMemory;
 
-use super::{Bytes, TableOfC};
+use super::{Bytes, TLS_CLASS_LEN, TableOfC};
 
 /// `SPARROW_HANDSHAKE_…`.
 const REJECTED: u8 = 0;
 const CERTIFICATE: u8 = 1;
-const FRAME: u8 = 2;
-const FAILED: u8 = 3;
+const FAILED: u8 = 2;
 
 /// `sparrow_handshake_t`.
 #[repr(C)]
 #[derive(Debug)]
 struct HandshakeOfC {
     kind: u8,
+    tls_class: [u8; TLS_CLASS_LEN],
     certificate: Bytes,
     session_context: Bytes,
     complaint: Bytes,
@@ -34,7 +34,7 @@ struct CertificateOfC {
 }
 
 // `shim/sparrow.h` says the same of its own.
-const _: () = assert!(size_of::<HandshakeOfC>() == 56 && size_of::<CertificateOfC>() == 48);
+const _: () = assert!(size_of::<HandshakeOfC>() == 72 && size_of::<CertificateOfC>() == 48);
 
 /// What the last handshake was told, to which C has pointers until the next.
 #[derive(Debug, Default)]
@@ -54,21 +54,22 @@ impl LastHandshake {
     fn handshake(&mut self, found: Result<Handshake, String>) -> HandshakeOfC {
         let of = |kind| HandshakeOfC {
             kind,
+            tls_class: [0; TLS_CLASS_LEN],
             certificate: Bytes::EMPTY,
             session_context: Bytes::EMPTY,
             complaint: Bytes::EMPTY,
         };
         match found {
-            Ok(Handshake::Certificate { id, session_context }) => {
+            Ok(Handshake::Certificate { id, tls_class, session_context }) => {
                 self.session_context = session_context;
                 let id = self.certificate.insert(id);
                 HandshakeOfC {
+                    tls_class: tls_class.0.to_be_bytes(),
                     certificate: Bytes::new(id.as_bytes()),
                     session_context: Bytes::new(&self.session_context),
                     ..of(CERTIFICATE)
                 }
             }
-            Ok(Handshake::Frame) => of(FRAME),
             Ok(Handshake::Rejected) => of(REJECTED),
             Err(error) => HandshakeOfC { complaint: self.complain(&error), ..of(FAILED) },
         }

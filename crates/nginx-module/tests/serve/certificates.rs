@@ -1,8 +1,9 @@
 //! Certificates by the host that a client names when it opens a connection.
 
 use std::process::Command;
+use std::sync::Arc;
 
-use entry_model::{Certificate, CertificateId, Host, HostName, Key, Kind, ObjectRef, Routes};
+use entry_model::{Certificate, CertificateId, ClientTls, Host, HostName, Key, Kind, ObjectRef, Policy, Routes};
 use rustls::AlertDescription;
 use testbed::http;
 
@@ -196,6 +197,34 @@ fn request_for_a_host_with_another_certificate_than_its_connection_is_misdirecte
     assert_eq!(connection.get("one.example", "/a").status, 200);
     // In the clear there is no certificate.
     assert_eq!(http::get(nginx.address, "none.example", "/a", "").unwrap().status, 200);
+}
+
+#[test]
+fn host_whose_clients_no_server_asks_what_it_asks_is_served_in_the_clear_alone() {
+    let one = make("one");
+    let mut routes = served(&["one.example", "asks.example"]);
+    for host in ["one.example", "asks.example"] {
+        certify(&mut routes, &exact(host), "1a", &one.certificate);
+    }
+    let client_tls = ClientTls { prefers_own_order: Some(true), ..ClientTls::default() };
+    let policy = routes.policies.intern(&Policy { client_tls, ..Policy::default() });
+    let host = routes.hosts.get_mut(&exact("asks.example")).unwrap();
+    Arc::make_mut(host).rules[0].policy = policy;
+    let mut publisher = Publisher::new();
+    publisher.publish(&routes);
+    let (nginx, client) = (Nginx::start(&publisher, 1), TlsClient::new());
+    assert!(matches!(client.connect(nginx.tls, "asks.example").map(drop), Err(rustls::Error::AlertReceived(_))));
+    assert!(nginx.error_log().contains("\"asks.example\" are asked something else than its server asks"));
+    assert_eq!(http::get(nginx.address, "asks.example", "/a", "").unwrap().status, 200);
+    // Nor is it reached by another host's connection, nor by one that was opened for none, though the certificate is the same.
+    routes.hosts.insert(HostName::Any, routes.hosts[&exact("one.example")].clone());
+    publisher.publish(&routes);
+    for opened in ["one.example", "127.0.0.1"] {
+        let mut connection = client.connect(nginx.tls, opened).unwrap();
+        for (host, status) in [("one.example", 200), ("asks.example", 421)] {
+            assert_eq!(connection.get(host, "/a").status, status, "{opened} {host}");
+        }
+    }
 }
 
 #[test]

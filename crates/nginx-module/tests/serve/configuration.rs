@@ -67,6 +67,12 @@ fn directives_that_do_not_fit_are_rejected() {
             "sparrow_certificates; ssl_certificate $pid; ssl_certificate_key $pid;",
             "beside which there is no \"ssl_certificate\"",
         ),
+        ("sparrow_certificates;", "sparrow_certificates 0123;", "takes 32 hexadecimal digits"),
+        (
+            "sparrow_certificates;",
+            "sparrow_certificates 0123456789abcdef0123456789abcdeg;",
+            "takes 32 hexadecimal digits",
+        ),
         ("sparrow_certificates;", "", "no \"ssl_certificate\" is defined"),
         ("sparrow_scheme $told_scheme;", "sparrow_scheme $nowhere;", "unknown \"nowhere\" variable"),
     ] {

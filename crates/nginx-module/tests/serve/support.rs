@@ -14,7 +14,7 @@ use entry_model::{
     Action, Backend, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite,
     Policies, Policy, Protocol, Routes, Rule,
 };
-use route_table::{Class, Planner, Revision, TableWriter};
+use route_table::{Class, Planner, Revision, TableWriter, TlsClass};
 use rustix::process::{Pid, Signal, kill_process};
 use table_memory::WritableTableMemory;
 use tempfile::TempDir;
@@ -56,7 +56,12 @@ impl Publisher {
         let writer = TableWriter::create(memory, [1, 2]).unwrap();
         // The largest body is the policy for which `http_block` has locations.
         let classify = |_: &Rule, policy: &Policy| Some(Class(policy.max_body_bytes.unwrap_or(0).into()));
-        Self { memory, writer, planner: Planner::new(classify), revision: 0 }
+        // Whoever has an order of ciphers asks clients what no server of `http_block` does.
+        let classify_tls = |_: &HostName, host: &Host, policies: &Policies| {
+            let is_asking = |rule: &Rule| !policies[rule.policy].client_tls.is_default();
+            TlsClass(host.rules.iter().any(is_asking).into())
+        };
+        Self { memory, writer, planner: Planner::new(classify, classify_tls), revision: 0 }
     }
 
     /// Publishes routes. The revision.

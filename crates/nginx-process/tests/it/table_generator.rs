@@ -7,7 +7,7 @@ use entry_model::{
     Policies, Policy, Protocol, Routes, Rule,
 };
 use nginx_process::{Error, TableRecords, Volume};
-use route_table::{Changes, Class, Planner, Revision};
+use route_table::{Changes, Class, Planner, Revision, TlsClass};
 
 /// A generator that publishes tables on a volume.
 pub struct TableGenerator {
@@ -24,7 +24,12 @@ impl TableGenerator {
         let mut policies = Policies::default();
         policies.intern(&Policy::default());
         let routes = Routes { policies, ..Routes::default() };
-        TableGenerator { volume: volume.clone(), planner: Planner::new(|_, _| Some(Class(0))), routes, revision }
+        TableGenerator {
+            volume: volume.clone(),
+            planner: Planner::new(|_, _| Some(Class(0)), |_, _, _| TlsClass::default()),
+            routes,
+            revision,
+        }
     }
 
     /// Routes a host to a backend from now on.

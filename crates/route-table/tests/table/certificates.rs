@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use entry_model::{Certificate, CertificateId, Host, HostName, Match, PathMatch, Routes, Rule, Scheme};
-use route_table::{Changes, Fault, Found, Handshake, NotCarriedReason, Request, Revision};
+use entry_model::{
+    Certificate, CertificateId, ClientTls, Host, HostName, Match, PathMatch, Policy, Routes, Rule, Scheme,
+};
+use route_table::{Changes, Fault, Found, Handshake, Request, Revision, TlsClass};
 
 use crate::support::{empty, get, object, rule, table_of, unbounded_pattern};
 
@@ -96,6 +98,70 @@ fn sessions_of_two_hosts_or_certificates_have_nothing_in_common() {
     assert_eq!(session(&wildcard, "y.a"), all[3]);
 }
 
+/// Asks something else than others of the clients of a host.
+fn ask_clients(routes: &mut Routes, name: &HostName, prefers_own_order: bool) {
+    let client_tls = ClientTls { prefers_own_order: Some(prefers_own_order), ..ClientTls::default() };
+    let policy = routes.policies.intern(&Policy { client_tls, ..Policy::default() });
+    let mut host = Host::clone(&routes.hosts[name]);
+    host.rules.iter_mut().for_each(|rule| rule.policy = policy);
+    routes.hosts.insert(name.clone(), host.into());
+}
+
+#[test]
+fn session_is_not_taken_up_once_something_else_is_asked_of_clients() {
+    let routes = routes(&[(exact("a"), Some("one"))], &["one"]);
+    let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 16);
+    let mut seen = Vec::new();
+    for (revision, asked) in [(2, None), (3, Some(false)), (4, Some(true))] {
+        let mut routes = routes.clone();
+        if let Some(prefers_own_order) = asked {
+            ask_clients(&mut routes, &exact("a"), prefers_own_order);
+        }
+        writer.apply(&planner.plan(&routes, Revision(revision))).expect("there is room");
+        let Ok(Handshake::Certificate { tls_class, session_context, .. }) = table.find_handshake(0, b"a") else {
+            panic!("{asked:?}")
+        };
+        seen.push((tls_class.0, session_context));
+    }
+    assert_eq!(seen.iter().map(|(class, _)| *class).collect::<Vec<_>>(), [0, 1, 2]);
+    assert!(seen[0].1 != seen[1].1 && seen[1].1 != seen[2].1 && seen[0].1 != seen[2].1);
+}
+
+#[test]
+fn host_is_served_on_connections_whose_clients_were_asked_what_it_asks_alone() {
+    let hosts = [(exact("a"), Some("one")), (exact("b"), Some("one")), (exact("none"), None)];
+    let mut routes = routes(&hosts, &["one"]);
+    ask_clients(&mut routes, &exact("a"), false);
+    let (_, _, mut table) = table_of(&routes, 1 << 16);
+    let mut is_served = |server: u128, server_name: &str, host: &str| {
+        let (server_name, tls_class) = (server_name.as_bytes(), TlsClass(server));
+        let https = Request { scheme: Scheme::Https, connection: Scheme::Https, ..get(host, "/") };
+        match table.find(&Request { server_name, tls_class, ..https }) {
+            Ok(Found::Route(_)) => true,
+            Ok(Found::OtherConnection) => false,
+            other => panic!("{other:?}"),
+        }
+    };
+    for (server, server_name, host, expected) in [
+        (1, "a", "a", true),
+        (0, "b", "b", true),
+        // The server of its name, for a connection that was opened for another host, with the same certificate.
+        (1, "b", "a", false),
+        (0, "a", "b", false),
+        // A server that asks nothing, or something else.
+        (0, "a", "a", false),
+        (2, "a", "a", false),
+        (1, "b", "b", false),
+        // Who names no host is asked by the server alone.
+        (1, "", "a", true),
+        (0, "", "a", false),
+    ] {
+        assert_eq!(is_served(server, server_name, host), expected, "{server} {server_name} {host}");
+    }
+    // In the clear nobody is asked.
+    assert!(matches!(table.find(&get("a", "/")), Ok(Found::Route(_))));
+}
+
 #[test]
 fn certificate_comes_with_the_first_host_and_goes_with_the_last() {
     let steps: [(&[NamedHost], &[&str], usize); 7] = [
@@ -119,30 +185,30 @@ fn certificate_comes_with_the_first_host_and_goes_with_the_last() {
 }
 
 #[test]
-fn host_whose_certificate_is_too_long_is_left_to_the_frame() {
+fn host_whose_certificate_is_too_long_is_not_served_over_tls() {
     let hosts = [(exact("a"), Some("long")), (exact("b"), Some("one"))];
     let mut routes = routes(&hosts, &["one"]);
     let long = Certificate { chain: vec![b'a'; 1 << 18], ..Certificate::clone(&certificate("long")) };
     routes.certificates.insert(id("long"), Arc::new(long));
     let (planner, _, mut table) = table_of(&routes, 1 << 20);
-    let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
-    assert_eq!(reasons, [("secret", NotCarriedReason::LongCertificate)]);
-    assert_eq!(planner.hosts_left_to_frame().collect::<Vec<_>>(), [&exact("a")]);
-    assert_eq!(table.find_handshake(0, b"a"), Ok(Handshake::Frame));
+    assert_eq!(planner.hosts_left_to_frame().count(), 0);
+    assert!(matches!(table.find_handshake(0, b"a"), Ok(Handshake::Certificate { .. })));
+    assert_eq!(table.certificate(b"long"), Err(Fault::NoCertificate));
+    assert!(matches!(table.find(&get("a", "/")), Ok(Found::Route(_))));
     assert_eq!(table.check().map(|contents| (contents.hosts, contents.certificates)), Ok((2, 1)));
 }
 
 #[test]
-fn host_that_is_left_to_the_frame_has_its_certificate_there() {
+fn host_that_is_left_to_the_frame_has_its_certificate_in_the_table() {
     let mut routes = empty();
     let rules = || vec![rule("pattern", Match::path(PathMatch::Regex(unbounded_pattern())))];
     routes.hosts.insert(exact("a"), host(Some("0123abcd"), rules()));
     routes.hosts.insert(exact("without"), host(None, rules()));
+    routes.certificates.insert(id("0123abcd"), certificate("one"));
     let (_, _, mut table) = table_of(&routes, 1 << 16);
-    assert_eq!(table.find_handshake(0, b"a"), Ok(Handshake::Frame));
-    // The frame may have a wildcard for it, whose certificate it must not get.
+    assert!(matches!(table.find_handshake(0, b"a"), Ok(Handshake::Certificate { .. })));
     assert_eq!(table.find_handshake(0, b"without"), Ok(Handshake::Rejected));
-    assert_eq!(table.check().map(|contents| contents.certificates), Ok(0));
+    assert_eq!(table.check().map(|contents| contents.certificates), Ok(1));
     let request = Request { scheme: Scheme::Https, connection: Scheme::Https, ..get("a", "/") };
     assert_eq!(table.find(&request), Ok(Found::Frame));
 }
@@ -156,7 +222,7 @@ fn request_on_a_connection_for_a_host_with_another_certificate_is_misdirected() 
         let request = Request { scheme: Scheme::Https, connection: Scheme::Https, server_name, ..get(host, "/") };
         match table.find(&request) {
             Ok(Found::Route(_)) => false,
-            Ok(Found::OtherCertificate) => true,
+            Ok(Found::OtherConnection) => true,
             other => panic!("{other:?}"),
         }
     };

@@ -9,7 +9,7 @@ use entry_model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use route_table::{Class, Fault, Found, Headers, NotCarriedReason, Planner, Request, Revision};
+use route_table::{Class, Fault, Found, Headers, NotCarriedReason, Planner, Request, Revision, TlsClass};
 
 use crate::support::{
     AskedRequest, CHALLENGES, any_challenge, any_request, any_routes, backend, by_definition, by_table, empty, get,
@@ -251,7 +251,7 @@ fn default_that_is_not_carried_is_left_to_the_frame() {
         &mut routes,
         Some((Rule { action: Action::Respond(404), ..rule("none", Match::any()) }, Policy::default())),
     );
-    let mut planner = Planner::new(classify);
+    let mut planner = Planner::new(classify, |_, _, _| TlsClass::default());
     let mut writer = crate::support::writer(&crate::support::memory(1 << 16));
     writer.apply(&planner.plan(&routes, Revision(1))).expect("there is room");
     let mut table = route_table::Table::open(Arc::clone(writer.memory())).expect("a table");

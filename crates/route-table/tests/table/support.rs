@@ -15,7 +15,7 @@ use entry_model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use route_table::{Class, Headers, NoHeaders, Planner, Revision, Step, Table, TableWriter};
+use route_table::{Class, Headers, NoHeaders, Planner, Revision, Step, Table, TableWriter, TlsClass};
 
 pub type Memory = Arc<[AtomicU64]>;
 
@@ -38,7 +38,13 @@ pub fn writer(memory: &Memory) -> TableWriter<Memory> {
 }
 
 pub fn planner() -> Planner {
-    Planner::new(|_, policy| Some(class_of(policy)))
+    Planner::new(
+        |_, policy| Some(class_of(policy)),
+        |_, host, policies| {
+            let asked = host.rules.iter().map(|rule| &policies[rule.policy].client_tls).find(|tls| !tls.is_default());
+            TlsClass(asked.map_or(0, |tls| 1 + u128::from(tls.prefers_own_order == Some(true))))
+        },
+    )
 }
 
 /// A table of routes, and what it was planned by.
@@ -452,6 +458,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
         scheme: asked.scheme,
         connection: asked.scheme,
         server_name: b"",
+        tls_class: TlsClass::default(),
         method: asked.method.as_bytes(),
         host: asked.host.as_bytes(),
         path: asked.path.as_bytes(),
@@ -463,7 +470,7 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
     match table.find(&request) {
         Err(_) => Answer::Fault,
         Ok(route_table::Found::NotFound) => Answer::NotFound,
-        Ok(route_table::Found::NoCertificate | route_table::Found::OtherCertificate) => Answer::NoCertificate,
+        Ok(route_table::Found::NoCertificate | route_table::Found::OtherConnection) => Answer::NoCertificate,
         Ok(route_table::Found::Frame | route_table::Found::Default) => Answer::Frame,
         Ok(route_table::Found::ToHttps(route)) => Answer::ToHttps(name(&route)),
         Ok(route_table::Found::Route(route)) => match route.step() {
@@ -492,6 +499,7 @@ pub fn get<'a>(host: &'a str, path: &'a str) -> route_table::Request<'a> {
         scheme: Scheme::Http,
         connection: Scheme::Http,
         server_name: b"",
+        tls_class: TlsClass::default(),
         method: b"GET",
         host: host.as_bytes(),
         path: path.as_bytes(),

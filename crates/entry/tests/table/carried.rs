@@ -1,0 +1,74 @@
+//! What changes without another frame, so without a reload.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use entry_model::{CertificateId, ClientCertificates, HostName, Listener, Routes};
+use nginx_conf::Settings;
+
+use super::client_certificates::{Authority, ask, hosts, rule};
+use super::layout::{self, Beside};
+use super::support::{Binary, Nginx, backend, binaries, forward, prefix};
+
+/// An nginx, and its table.
+struct Published {
+    nginx: Nginx,
+    beside: Beside,
+}
+
+impl Published {
+    fn start(binary: &Binary, routes: &Routes) -> Self {
+        let mut beside = None;
+        let render = |routes: &Routes, settings: &Settings| {
+            let (frame, table) = layout::render(routes, settings);
+            (frame, beside.insert(table).clone())
+        };
+        let nginx = Nginx::start_with(binary, routes, |_| {}, render);
+        Self { nginx, beside: beside.unwrap() }
+    }
+
+    /// Changes the routes, without a word to nginx.
+    fn publish(&self, routes: &Routes) {
+        let listeners = Listener::built_in(&[self.nginx.http], &[self.nginx.https]);
+        self.beside.publish(&Routes { listeners, ..routes.clone() });
+    }
+}
+
+#[test]
+fn routes_and_certificates_of_a_host_that_asks_for_certificates_of_clients() {
+    let directory = tempfile::tempdir().unwrap();
+    let own = Authority::new("own");
+    let known = own.client(directory.path(), "robot", 2);
+    let asked = || Some(ClientCertificates::Usable(rule(&own, |_| {})));
+    let first = hosts([("a.example", asked()), ("b.example", None)]);
+    // Other certificates, and another backend for one path.
+    let mut second = hosts([("a.example", asked()), ("b.example", None)]);
+    let renewed = CertificateId("renewed".into());
+    let host = Arc::make_mut(second.hosts.get_mut(&HostName::Exact("a.example".to_owned())).unwrap());
+    let mut more = forward(prefix("/more"), backend("more"), false);
+    more.policy = host.rules[0].policy;
+    host.rules.insert(0, more);
+    let made = second.certificates.remove(host.certificate.as_ref().unwrap()).unwrap();
+    second.certificates.insert(renewed.clone(), made);
+    host.certificate = Some(renewed.clone());
+    for binary in binaries() {
+        let published = Published::start(&binary, &first);
+        let nginx = &published.nginx;
+        let seen = |target: &str| {
+            let (_, text) = nginx.curl("a.example", target, &["-i", "--cert", known.to_str().unwrap()]);
+            testbed::http::header_of(&text, "Backend").map(str::to_owned)
+        };
+        assert_eq!(seen("/more").as_deref(), Some("a"));
+        published.publish(&second);
+        assert_eq!(seen("/more").as_deref(), Some("more"));
+        assert_eq!(seen("/").as_deref(), Some("a"));
+        let status = |certificate: Option<&Path>| ask(nginx, "a.example", certificate, &[]).0;
+        assert_eq!((status(None), status(Some(&known))), ("400".to_owned(), "200".to_owned()));
+        assert_eq!(ask(nginx, "b.example", None, &[]).0, "200");
+        let file = directory.path().join("trusted.pem");
+        fs::write(&file, &second.certificates[&renewed].chain).unwrap();
+        let trusted = ["--no-insecure", "--cacert", file.to_str().unwrap()];
+        assert_eq!(ask(nginx, "a.example", Some(&known), &trusted).0, "200", "the new certificate");
+    }
+}
