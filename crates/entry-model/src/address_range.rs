@@ -40,6 +40,11 @@ impl AddressRange {
         }
     }
 
+    /// Whether an address is of it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        Self::new(address.to_canonical(), self.prefix_bits) == Some(*self)
+    }
+
     /// Whether it is all addresses of its family.
     pub fn is_whole_family(&self) -> bool {
         self.prefix_bits == 0
@@ -147,5 +152,23 @@ mod tests {
         assert_eq!(halves("::/0"), Some(["::/1", "8000::/1"].map(str::to_owned)));
         assert_eq!(halves("10.0.0.2/31"), Some(["10.0.0.2", "10.0.0.3"].map(str::to_owned)));
         assert_eq!((halves("10.0.0.2"), halves("::1")), (None, None));
+    }
+
+    #[test]
+    fn range_has_the_addresses_of_its_first_bits() {
+        for (range, address, is_of_it) in [
+            ("10.0.0.0/8", "10.255.0.1", true),
+            ("10.0.0.0/8", "11.0.0.1", false),
+            ("10.0.0.0/8", "::ffff:10.0.0.1", true),
+            ("192.0.2.1", "192.0.2.1", true),
+            ("0.0.0.0/0", "192.0.2.1", true),
+            ("0.0.0.0/0", "2001:db8::1", false),
+            ("::/0", "192.0.2.1", false),
+            ("2001:db8::/32", "2001:db8:1::1", true),
+            ("2001:db8::/96", "10.0.0.1", false),
+        ] {
+            let (range, address): (AddressRange, IpAddr) = (range.parse().unwrap(), address.parse().unwrap());
+            assert_eq!(range.contains(address), is_of_it, "{range} {address}");
+        }
     }
 }

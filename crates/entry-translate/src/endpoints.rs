@@ -16,7 +16,8 @@ use entry_model::{
 };
 
 use crate::attach::AttachedObject;
-use crate::verdict_draft::object_name;
+use crate::external_names::{looked_up_name, slice_name};
+use crate::verdict_draft::{object_name, quoted};
 
 /// Most endpoints of a port of a Service to which requests are sent: the first by their addresses. kube-proxy and the older
 /// `Endpoints` have the same bound.
@@ -106,8 +107,8 @@ impl EndpointFinder {
         let mut told = Vec::new();
         for key in self.take_slices(snapshot) {
             let Some((key, service)) = snapshot.services.key(&key).zip(snapshot.services.get(&key)) else { continue };
-            for port in &service.ports {
-                let id = EndpointsId { service: Arc::clone(key), port: port.port };
+            for port in self.ports_of(key, service) {
+                let id = EndpointsId { service: Arc::clone(key), port };
                 if self.known.contains_key(&id) {
                     let before = self.lack_of(&id);
                     self.find(&id, service);
@@ -118,6 +119,14 @@ impl EndpointFinder {
             }
         }
         told
+    }
+
+    /// The ports of a Service that may be known. One that leads to a name in DNS need not name them.
+    fn ports_of(&self, key: &Key, service: &Service) -> Vec<u16> {
+        if service.ports.is_empty() {
+            return self.known.keys().filter(|id| *id.service == *key).map(|id| id.port).collect();
+        }
+        service.ports.iter().map(|port| port.port).collect()
     }
 
     /// The endpoints that the routes name which were translated last.
@@ -186,7 +195,17 @@ impl EndpointFinder {
             let draft = &mut attached[*index].draft;
             let service = object_name(&ObjectRef { kind: Kind::Service, key: Arc::clone(&id.service) });
             let port = id.port;
+            let name = self.known.get(id).and_then(|known| looked_up_name(&known.service));
             match self.lack_of(id).1 {
+                0 if let Some(name) = name => {
+                    let message = format!(
+                        "{service} leads to the name {}, which has no address to which requests may be sent, or is not looked up yet, so \
+                         requests for it are answered 503. Addresses that may be ones of the cluster are reached where \
+                         --external-name-ranges names them",
+                        quoted(name)
+                    );
+                    draft.report_note(&FieldPath::root("spec"), Reason::RefNotFound, message);
+                }
                 0 => {
                     let message = format!(
                         "{service} has no endpoint for its port {port} that is ready, so requests for it are answered 503; they are \
@@ -235,12 +254,21 @@ fn addresses_of_port<'a>(
     slices: impl Iterator<Item = &'a Arc<EndpointSlice>>,
 ) -> Vec<SocketAddr> {
     let is_port = |known: &&entry_model::ServicePort| known.port == port && known.protocol == "TCP";
-    let Some(port) = service.ports.iter().find(is_port) else { return Vec::new() };
+    let is_external = looked_up_name(service).is_some();
+    let known = service.ports.iter().find(is_port);
+    if known.is_none() && !is_external {
+        return Vec::new();
+    }
     let (mut ready, mut draining) = (BTreeSet::new(), BTreeSet::new());
-    for slice in slices {
-        for slice_port in slice.ports.iter().filter(|slice_port| slice_port.name == port.name) {
+    // What is not found by the entry was not looked through.
+    let of_dns = is_external.then(|| slice_name(&service.meta.name));
+    for slice in slices.filter(|slice| of_dns.as_ref().is_none_or(|name| slice.meta.name == *name)) {
+        let named = slice.ports.iter().filter(|slice_port| known.is_some_and(|port| slice_port.name == port.name));
+        // A name in DNS has the port that is asked for.
+        let ports = named.map(|slice_port| slice_port.port).filter(|_| !is_external).chain(is_external.then_some(port));
+        for port in ports {
             for endpoint in slice.endpoints.iter().filter(|of| IpFamily::of(of.address) == service.family) {
-                let address = SocketAddr::new(endpoint.address, slice_port.port);
+                let address = SocketAddr::new(endpoint.address, port);
                 match endpoint.state {
                     EndpointState::Ready => ready.insert(address),
                     EndpointState::Draining => draining.insert(address),

@@ -38,6 +38,7 @@ mod claim_site;
 mod default_backend;
 mod default_rule;
 mod endpoints;
+pub mod external_names;
 mod first_segment;
 mod host;
 mod host_actions;

@@ -14,6 +14,7 @@ pub mod admin_state;
 mod closed_ports;
 pub mod commands;
 pub mod config_map;
+pub mod external_names;
 pub mod flags;
 pub mod generator;
 pub mod host_record;

@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use entry_model::{
-    Action, BACKENDS_ANNOTATION, BackendAddress, BackendMode, FieldPath, HostName, Ingress, IngressBackend,
-    IngressPath, IngressRule, Key, Kind, Match, ObjectRef, PathRewrite, PathType, PortRef, Reason, Service,
-    ServiceKind, ServicePort, Snapshot,
+    Action, BACKENDS_ANNOTATION, BackendAddress, BackendMode, EndpointsId, FieldPath, HostName, Ingress,
+    IngressBackend, IngressPath, IngressRule, Key, Kind, Match, ObjectRef, PathRewrite, PathType, PortRef, Reason,
+    Service, ServiceKind, ServicePort, Snapshot,
 };
 
 use super::rule_path::{PathOutcome, RulePath, missing_group, read_rule_path};
@@ -380,7 +380,11 @@ impl<'a> IngressReader<'a> {
             snapshot.services.get(key).map(|service| &**service)
         };
         match find_external_name(&mut services, &self.ingress.meta.namespace, (name, port.port)) {
-            Ok(address) => Ok((address.into(), port)),
+            Ok(Some(address)) => Ok((address.into(), port)),
+            Ok(None) => {
+                let id = EndpointsId { service: Arc::new(service.meta.key()), port: port.port };
+                Ok((BackendAddress::Endpoints(id), port))
+            }
             Err(Unreachable { reason, message }) => Err(ResolveError { reason, fault: ResolveFault::Kind, message }),
         }
     }

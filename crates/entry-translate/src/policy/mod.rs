@@ -34,7 +34,7 @@ mod limits;
 mod logging;
 mod mirror;
 mod other;
-mod outside_address;
+pub mod outside_address;
 pub mod outside_server;
 mod passwords;
 pub mod path_rewrite;

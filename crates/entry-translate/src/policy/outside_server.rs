@@ -87,7 +87,7 @@ fn find_server_for(
 }
 
 /// Where what a Service of the type `ExternalName` names is reached, if anything may be sent there: a Service of the cluster, or an address that is
-/// none of the cluster. `services` looks them up.
+/// none of the cluster. `services` looks them up. None of another name, which is looked up in DNS.
 ///
 /// # Errors
 /// Nowhere, or requests may not go there.
@@ -95,21 +95,16 @@ pub fn find_external_name<'s>(
     services: &mut impl FnMut(&Key) -> Option<&'s Service>,
     namespace: &str,
     (name, port): (&str, u16),
-) -> Result<SocketAddr, Unreachable> {
+) -> Result<Option<SocketAddr>, Unreachable> {
     if let Ok(address) = name.parse() {
         check_address(services, name, address, Sent::Request)?;
-        return Ok(SocketAddr::new(address, port));
+        return Ok(Some(SocketAddr::new(address, port)));
     }
     check_outside_name(name).map_err(|hint| Unreachable::value(name, hint))?;
-    if let Some(key) = service_of_name(name) {
-        return find_service(services, namespace, (&key, port), Sent::Request);
+    match service_of_name(name) {
+        Some(key) => find_service(services, namespace, (&key, port), Sent::Request).map(Some),
+        None => Ok(None),
     }
-    let message = format!(
-        "The name {} is of no Service of the cluster, and names of backends are not looked up; make a Service without a selector, and an \
-         EndpointSlice with the addresses",
-        quoted(name)
-    );
-    Err(Unreachable { reason: Reason::Unsupported, message })
 }
 
 /// Whether something may be sent to an address that is written as a number.

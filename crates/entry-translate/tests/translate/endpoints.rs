@@ -170,6 +170,53 @@ fn service_of_another_name_is_never_served_at_its_endpoints() {
 }
 
 #[test]
+fn name_in_dns_has_the_endpoints_that_were_found() {
+    let external = |name: &str, ports| Service {
+        kind: ServiceKind::ExternalName("www.example.com".to_owned()),
+        cluster_ips: Vec::new(),
+        ports,
+        ..service(name)
+    };
+    let objects = || {
+        let ports = service("named").ports;
+        let paths = vec![to(prefix("/named"), "named"), to(prefix("/any"), "any")];
+        Objects::new().service(external("named", ports)).service(external("any", Vec::new())).ingress(with_rule(
+            "web",
+            Some("a.example"),
+            paths,
+        ))
+    };
+    let built = objects().translate();
+    assert_eq!(found(&built, "named", 80), []);
+    assert_verdict(
+        &built,
+        &object(Kind::Ingress, "web"),
+        Acceptance::Accepted,
+        &[
+            ("spec", Reason::RefNotFound, "leads to the name \"www.example.com\""),
+            ("spec", Reason::RefNotFound, "leads to the name \"www.example.com\""),
+        ],
+    );
+    let mut translator = Translator::default();
+    let settings = settings();
+    let looked_up = |address: &str| {
+        objects().slice(slice("named in DNS", "named", [(address, Ready)])).slice(slice(
+            "any in DNS",
+            "any",
+            [(address, Ready)],
+        ))
+    };
+    // At the port of the Service, else at that of the Ingress, whatever a slice says; and so after each change.
+    for address in ["192.0.2.1", "192.0.2.2"] {
+        let built = translator.translate(&looked_up(address).0, &settings);
+        for service in ["named", "any"] {
+            assert_eq!(found(&built, service, 80), addresses(&[&format!("{address}:80")]), "{service}");
+        }
+        assert_verdict(&built, &object(Kind::Ingress, "web"), Acceptance::Accepted, &[]);
+    }
+}
+
+#[test]
 fn endpoints_beyond_the_bound_are_left_out_and_reported() {
     let many = (0..1200_u32).map(|number| {
         let address = std::net::Ipv4Addr::from(0x0a01_0000 + number).into();

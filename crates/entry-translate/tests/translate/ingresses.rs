@@ -121,7 +121,7 @@ fn rule_without_a_reachable_backend_answers_503() {
     let mut headless = service("headless");
     headless.kind = ServiceKind::Headless;
     let mut external = service("external");
-    external.kind = ServiceKind::ExternalName("example.com".to_owned());
+    external.kind = ServiceKind::ExternalName("localhost".to_owned());
     let mut pending = service("pending");
     pending.cluster_ips.clear();
     let resource = IngressBackend::Resource { kind: "Bucket".to_owned(), name: "static".to_owned() };
@@ -155,7 +155,7 @@ fn rule_without_a_reachable_backend_answers_503() {
         &object(Kind::Ingress, "web"),
         Acceptance::Partial,
         &[
-            (&field(0, ".service.name"), Reason::Unsupported, "names of backends are not looked up"),
+            (&field(0, ".service.name"), Reason::Invalid, "it is no name of a server"),
             (&field(1, ".service.name"), Reason::Unsupported, "headless"),
             (&field(2, ".service.name"), Reason::RefNotFound, "There is no Service shop/missing"),
             (&field(3, ".service.name"), Reason::RefNotFound, "no cluster IP yet"),

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use entry_kube::lease::{Lease, LeaseTerms};
 use entry_kube::status::ClusterWriter;
+use entry_model::AddressRange;
 use nginx_process::Supervisor;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -12,6 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::admin::{self, Admin};
 use crate::admin_state::AdminState;
+use crate::external_names;
 use crate::flags::{ConfigurationFlags, NginxFlags, RunFlags, StatusFlags, WatchFlags};
 use crate::pipeline::Pipeline;
 use crate::source;
@@ -47,7 +49,9 @@ impl Generating {
         let volume = super::volume(&flags.program)?;
         let (pipeline, pipeline_status) = Pipeline::new(super::generator(flags).await?, volume);
         let source = source::follow(&flags.objects).await?;
-        let pipeline = tokio::spawn(pipeline.run(source.snapshots));
+        let ranges = flags.traffic.external_name_ranges.iter();
+        let ranges = ranges.filter_map(|range| AddressRange::new(range.addr(), range.prefix_len())).collect();
+        let pipeline = tokio::spawn(pipeline.run(external_names::follow(source.snapshots, ranges)));
         let judged = pipeline_status.judged.clone();
         let mut state =
             AdminState { pipeline: Some(pipeline_status), source_errors: Some(source.errors), ..AdminState::default() };

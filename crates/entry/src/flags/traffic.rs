@@ -57,6 +57,10 @@ pub struct TrafficFlags {
     /// repeated. Without it those of /etc/resolv.conf
     #[arg(long, value_name = "ADDR", value_delimiter = ',', value_parser = resolver::parse_address)]
     pub resolver: Vec<SocketAddr>,
+    /// Private addresses, as ranges, to which names in DNS of Services of the type `ExternalName` may lead; may be repeated. Without it, public ones alone.
+    /// Addresses of the entry itself, of its machine's network and of the API server are reached in no case
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
+    pub external_name_ranges: Vec<IpNet>,
     /// A setting by its key in a `ConfigMap` of settings, such as `use-gzip=true`; may be repeated, in the variable a line each. The `ConfigMap` that
     /// --config names goes over it
     #[arg(long = "set", value_name = "KEY=VALUE", value_delimiter = '\n', value_parser = parse_setting, conflicts_with = "template")]

@@ -66,7 +66,7 @@ pub const CONTROLLER_FLAGS: &[ControllerFlag] = &[
     nothing("disable-leader-election", STATUS),
     nothing(
         "disable-svc-external-name",
-        "Services of the type ExternalName lead to Services that agree, and to public addresses, alone",
+        "Services of the type ExternalName lead to Services that agree, and to addresses that are none of the cluster, alone",
     ),
     nothing("disable-sync-events", "Events are written where something is wrong only"),
     nothing("dynamic-configuration-retries", "a configuration that is not confirmed is reported, and tried again"),

@@ -1,6 +1,15 @@
 //! Services of the type `ExternalName` behind an Ingress.
 
-use crate::common::{Bench, CLASS, backend, eventually, ingress, programs};
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::common::{Bench, CLASS, backend, backend_on, eventually, ingress, programs};
+
+/// How long it may take until a name is looked up again.
+const LOOKED_UP_AGAIN: Duration = Duration::from_mins(2);
 
 /// A Service in a namespace, with the rest of its specification, and who may send requests to it.
 fn service(name: &str, namespace: &str, spec: &str, from: &str) -> String {
@@ -60,6 +69,84 @@ fn external_name_leads_to_a_service_that_agrees_and_nowhere_else() {
             &objects.concat().replace("sparrow/requests-from: default", "sparrow/requests-from: other"),
         );
         eventually("closed", || bench.asks("open.example", "/x").0 == 503);
+        entry.terminate();
+    }
+}
+
+/// Where the file of hosts is that the test below changes.
+const HOSTS_VARIABLE: &str = "SPARROW_TEST_HOSTS";
+
+/// A name leads to addresses that are nobody's on this machine. So this runs in a network of its own, in which they are the machine's, and with a
+/// file of hosts of its own, by which names are looked up there.
+#[test]
+fn name_in_dns_leads_to_addresses_that_may_be_reached() {
+    let directory = tempfile::tempdir().unwrap();
+    let hosts = directory.path().join("hosts");
+    fs::write(&hosts, "").unwrap();
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", "unshare", "--net", "--mount"]).env(HOSTS_VARIABLE, &hosts);
+    if !rustix::process::geteuid().is_root() {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let network = "ip link set lo up; ip addr add 10.20.0.1/32 dev lo; ip route add local 192.0.2.0/24 dev lo
+        mount --bind \"$SPARROW_TEST_HOSTS\" /etc/hosts; exec \"$0\" \"$@\"";
+    let output = command
+        .args(["sh", "-ec", network])
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "--ignored", "--nocapture", "external_names::in_a_network_of_its_own"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+#[ignore = "run by the test above, in its own network"]
+fn in_a_network_of_its_own() {
+    // Were it another network, requests would leave this machine.
+    let routes = fs::read_to_string("/proc/net/route").unwrap();
+    assert!(routes.lines().skip(1).all(|route| route.starts_with("lo\t")), "{routes}");
+    // It stays the same file, which is bound.
+    let hosts = std::env::var_os(HOSTS_VARIABLE).unwrap();
+    let resolve = |public: &str| {
+        let lines =
+            format!("{public} public.example.com.\n10.20.0.1 private.example.com.\n127.0.0.1 own.example.com.\n");
+        fs::write(&hosts, lines).unwrap();
+    };
+    let port = backend_on(TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap(), "outside");
+    let names = ["public", "without-ports", "private", "own", "unknown"];
+    let objects: String = names
+        .iter()
+        .map(|name| {
+            let (to, ports) = match *name {
+                "without-ports" => ("public", String::new()),
+                name => (name, format!(", ports: [{{ name: http, port: {port} }}]")),
+            };
+            let spec = format!("type: ExternalName, externalName: {to}.example.com{ports}");
+            let host = format!("{name}.example");
+            [service(name, "default", &spec, ""), format!("---\n{}", ingress(name, &host, name, port, None))].concat()
+        })
+        .collect();
+    let statuses = |bench: &Bench| names.map(|name| bench.asks(&format!("{name}.example"), "/x").0);
+    for program in programs() {
+        resolve("192.0.2.7");
+        let mut bench = Bench::new(&program);
+        bench.write("all.yaml", &[CLASS, &objects].concat());
+        let entry = bench.start(&["run"]);
+        eventually("public addresses are reached", || statuses(&bench) == [200, 200, 503, 503, 503]);
+        entry.terminate();
+        bench.flag("--external-name-ranges", "10.20.0.0/16,127.0.0.0/8".to_owned());
+        let entry = bench.start(&["run"]);
+        eventually("private addresses of a range are reached", || statuses(&bench) == [200, 200, 200, 503, 503]);
+        if program.module.is_some() {
+            // What a name is looked up as later may be no other.
+            resolve("127.0.0.1");
+            let begun = Instant::now();
+            while statuses(&bench) != [503, 503, 200, 503, 503] {
+                assert!(begun.elapsed() < LOOKED_UP_AGAIN, "{:?}", statuses(&bench));
+                sleep(Duration::from_millis(200));
+            }
+        }
         entry.terminate();
     }
 }
