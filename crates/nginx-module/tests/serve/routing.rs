@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use entry_model::{
-    Action, HeaderMatch, PathMatch, PathRewrite, Redirect, Request, Routes, RoutingDecision, Rule, Scheme, ValueMatch,
+    Action, FixedAnswer, HeaderMatch, PathMatch, PathRewrite, Redirect, Request, Routes, RoutingDecision, Rule, Scheme,
+    UrlPart, UrlText, UrlVariable, ValueMatch,
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -22,6 +23,16 @@ const ASKED_HOSTS: &[&str] =
 const ASKED_PATHS: &[&str] =
     &["/", "/a", "/a/", "/ab", "/a/b", "/a/b/c/d", "/b/x", "/long/path/with/many/parts/x", "/c"];
 
+/// URLs with parts of a request, but for the host as it was sent, which the definition does not know.
+fn any_url() -> impl Strategy<Value = UrlText> {
+    let known = UrlVariable::NAMES.map(|(_, variable)| variable);
+    let known = known.into_iter().filter(|variable| *variable != UrlVariable::HostAndPort).collect::<Vec<_>>();
+    proptest::collection::vec(proptest::sample::select(known), 1..4).prop_map(|variables| {
+        let parts = variables.into_iter().flat_map(|one| [UrlPart::Variable(one), UrlPart::Text("&a=".to_owned())]);
+        UrlText([UrlPart::Text("/to?".to_owned())].into_iter().chain(parts).collect())
+    })
+}
+
 /// Rules that forward, redirect and answer, some with conditions.
 fn any_rule(backends: Vec<SocketAddr>) -> impl Strategy<Value = Rule> {
     let path = prop_oneof![
@@ -29,16 +40,21 @@ fn any_rule(backends: Vec<SocketAddr>) -> impl Strategy<Value = Rule> {
         2 => proptest::sample::select(PATHS).prop_map(prefix),
         1 => proptest::sample::select(PATTERNS).prop_map(regex),
     ];
-    let redirect = |(status, host)| Redirect { status, scheme: None, host, port: None, path: PathRewrite::Keep };
+    let redirect = |(status, host, path)| Redirect { status, scheme: None, host, port: None, path };
+    let rewrite = prop_oneof![Just(PathRewrite::Keep), any_url().prop_map(PathRewrite::ReplaceTarget)];
     let hosts = proptest::option::of(Just("elsewhere.example".to_owned()));
-    let redirects = (prop_oneof![Just(301_u16), Just(308)], hosts).prop_map(redirect).prop_map(Action::Redirect);
+    let redirects =
+        (prop_oneof![Just(301_u16), Just(308)], hosts, rewrite).prop_map(redirect).prop_map(Action::Redirect);
     let statuses = prop_oneof![Just(503_u16), Just(404), Just(200)].prop_map(Action::Respond);
+    let texts =
+        proptest::sample::select(&["", "a text"][..]).prop_map(|text| FixedAnswer::new(203, None, text).unwrap());
+    let texts = texts.prop_map(Action::Answer);
     let rules = (path, proptest::sample::select(backends), any::<bool>());
     let forwards = rules.prop_map(|(path, backend, to_https): (PathMatch, _, _)| {
         let rule = forward(path, backend);
         if to_https { redirected(rule) } else { rule }
     });
-    let others = (0..PATHS.len(), prop_oneof![redirects, statuses]);
+    let others = (0..PATHS.len(), prop_oneof![redirects, statuses, texts]);
     let others = others.prop_map(|(at, action)| rule(prefix(PATHS[at]), action));
     let method = proptest::option::weighted(0.2, prop_oneof![Just("GET".to_owned()), Just("PUT".to_owned())]);
     let header = prop_oneof![
