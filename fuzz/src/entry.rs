@@ -12,7 +12,9 @@ use entry_model::{
     PathMatch, PathRewrite, PathType, Policy, PortRef, Protocol, Routes, Rule, Secret, Service, ServiceKind,
     ServicePort, Snapshot,
 };
-use entry_translate::{TranslateSettings, translate};
+use entry_translate::{
+    INGRESS_NGINX_PREFIX, OWN_PREFIX, TranslateSettings, find_ingress_nginx_annotation, find_own_annotation, translate,
+};
 use nginx_conf::lexer::lex;
 use nginx_conf::shape::check;
 use nginx_conf::{
@@ -25,6 +27,7 @@ type Target = fn(&[u8]) -> bool;
 /// The functions of this module, by the names of their targets.
 pub const TARGETS: &[(&str, Target)] = &[
     ("entry_manifests", manifests),
+    ("entry_annotations", annotations),
     ("entry_certificate", certificate),
     ("nginx_conf_values", values),
     ("entry_template", template),
@@ -68,19 +71,69 @@ fn meta(name: &str) -> Meta {
     Meta { namespace: "default".to_owned(), name: name.to_owned(), ..Meta::default() }
 }
 
-/// A Secret of type `kubernetes.io/tls`: the chain, a NUL, and the key. Well-formed if its certificate is served.
-pub fn certificate(data: &[u8]) -> bool {
-    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
-    let (chain, key) = (&data[..end], data.get(end + 1..).unwrap_or_default());
+/// Annotations of an Ingress, `NAME=VALUE` with a NUL between them; `path` is its path. Well-formed if all names are known.
+pub fn annotations(data: &[u8]) -> bool {
+    let data = String::from_utf8_lossy(data);
+    let mut path = None;
+    let mut meta = meta("web");
+    for annotation in data.split('\0').filter(|annotation| !annotation.is_empty()) {
+        let (name, value) = annotation.split_once('=').unwrap_or((annotation, ""));
+        if name == "path" {
+            path = Some(value.to_owned());
+        } else {
+            meta.annotations.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    let is_known = |name: &String| {
+        let ours = || name.strip_prefix(OWN_PREFIX).is_some_and(|name| find_own_annotation(name).is_some());
+        let theirs = |name| find_ingress_nginx_annotation(name).is_some();
+        ours() || name.strip_prefix(INGRESS_NGINX_PREFIX).is_some_and(theirs)
+    };
+    let all_known = meta.annotations.keys().all(is_known);
+    let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Number(80) };
+    let ingress = Ingress {
+        meta,
+        class: Some("sparrow".to_owned()),
+        default_backend: None,
+        rules: vec![IngressRule {
+            host: Some("any.example".to_owned()),
+            paths: vec![IngressPath { path, path_type: PathType::Prefix, backend }],
+        }],
+        tls: Vec::new(),
+        addresses: Vec::new(),
+    };
+    let mut snapshot = Snapshot::default();
+    for object in [Object::from(service()), ingress.into(), class().into()] {
+        snapshot.put(object);
+    }
+    served(&snapshot);
+    all_known
+}
+
+fn service() -> Service {
     let port = ServicePort { name: String::new(), port: 80, protocol: "TCP".to_owned(), app_protocol: None };
-    let service = Service {
+    Service {
         meta: meta("web"),
         kind: ServiceKind::ClusterIp,
         cluster_ips: vec![IpAddr::from(Ipv4Addr::LOCALHOST)],
         family: IpFamily::V4,
         ports: vec![port],
         addresses: Vec::new(),
-    };
+    }
+}
+
+fn class() -> IngressClass {
+    IngressClass {
+        meta: Meta { namespace: String::new(), ..meta("sparrow") },
+        controller: "sparrow/entry".to_owned(),
+        default: false,
+    }
+}
+
+/// A Secret of type `kubernetes.io/tls`: the chain, a NUL, and the key. Well-formed if its certificate is served.
+pub fn certificate(data: &[u8]) -> bool {
+    let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let (chain, key) = (&data[..end], data.get(end + 1..).unwrap_or_default());
     let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Number(80) };
     let host = "any.example".to_owned();
     let ingress = Ingress {
@@ -94,15 +147,10 @@ pub fn certificate(data: &[u8]) -> bool {
         tls: vec![IngressTls { hosts: vec![host], secret: Some("tls".to_owned()) }],
         addresses: Vec::new(),
     };
-    let class = IngressClass {
-        meta: Meta { namespace: String::new(), ..meta("sparrow") },
-        controller: "sparrow/entry".to_owned(),
-        default: false,
-    };
     let secret =
         Secret { meta: meta("tls"), is_tls: true, certificate: chain.to_vec(), key: key.to_vec(), ..Secret::default() };
     let mut snapshot = Snapshot::default();
-    for object in [Object::from(service), ingress.into(), class.into(), secret.into()] {
+    for object in [Object::from(service()), ingress.into(), class().into(), secret.into()] {
         snapshot.put(object);
     }
     let routes = served(&snapshot);

@@ -74,7 +74,8 @@ pub use policy::global_auth::GlobalAuth;
 pub use policy::snippet_guards::{SnippetPlace, snippet_guards};
 pub use policy::table::{IngressNginxAnnotation, Meaning, Objects, OwnAnnotation, Scope, Topic, UnusableValue};
 pub use policy::{
-    INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, parse_error_statuses, parse_size,
+    INGRESS_NGINX_PREFIX, OWN_PREFIX, TOPICS, find_ingress_nginx_annotation, find_own_annotation, parse_error_statuses,
+    parse_size,
 };
 pub use settings::{HostOwnership, PolicyDefaults, Quarantine, TlsPassthroughAnnotations, TranslateSettings};
 pub use stream_services::StreamServices;

@@ -5,7 +5,10 @@ mod replay;
 #[path = "../../../fuzz/src/entry.rs"]
 mod targets;
 
+use std::collections::BTreeSet;
+
 use replay::write_seed;
+use serde_json::Value;
 
 /// Per target; all of them take about ten seconds without optimization.
 const MUTATIONS: usize = 300;
@@ -34,8 +37,11 @@ fn write_corpus() {
         "hosts",
         "ingress-nginx-further-hosts",
         "ingress-nginx-redirects",
+        "external-names",
+        "ingress-nginx-fixed-answers",
         "ingress-nginx-rewrite-not-usable",
         "ingress-nginx-rewrite-target",
+        "ingress-nginx-snippet-redirects",
         "ingress-nginx-use-regex",
         "ingress-paths",
         "ingress-tls",
@@ -45,6 +51,9 @@ fn write_corpus() {
     ] {
         let objects = std::fs::read(cases.join(case).join("objects.yaml")).expect("a case");
         write_seed("entry_manifests", case, &objects);
+    }
+    for (name, seed) in annotations(&cases) {
+        write_seed("entry_annotations", &name, seed.as_bytes());
     }
     let made = rcgen::generate_simple_self_signed(["any.example".to_owned()]).expect("a certificate");
     let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
@@ -93,4 +102,34 @@ fn write_corpus() {
     ] {
         write_seed("nginx_words", name, words.as_bytes());
     }
+}
+
+/// Annotations of the Ingresses of the golden cases, as a seed: of those that have one that none before has.
+fn annotations(cases: &std::path::Path) -> Vec<(String, String)> {
+    let mut files: Vec<_> = std::fs::read_dir(cases).expect("cases").map(|case| case.expect("a case").path()).collect();
+    files.sort();
+    let (mut seen, mut seeds) = (BTreeSet::new(), Vec::new());
+    for file in files.into_iter().filter(|file| file.is_dir()) {
+        let text = std::fs::read_to_string(file.join("objects.yaml")).expect("a case");
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text).unwrap_or_default();
+        for object in objects.iter().filter(|object| object["kind"] == "Ingress") {
+            let Some(all) = object["metadata"]["annotations"].as_object() else { continue };
+            let is_known = |name: &str| {
+                let theirs = |name| entry_translate::find_ingress_nginx_annotation(name).is_some();
+                let ours = |name| entry_translate::find_own_annotation(name).is_some();
+                name.strip_prefix(entry_translate::INGRESS_NGINX_PREFIX).is_some_and(theirs)
+                    || name.strip_prefix(entry_translate::OWN_PREFIX).is_some_and(ours)
+            };
+            if !all.keys().all(|name| is_known(name)) || all.keys().all(|name| seen.contains(name)) {
+                continue;
+            }
+            seen.extend(all.keys().cloned());
+            let path = object["spec"]["rules"][0]["http"]["paths"][0]["path"].as_str().unwrap_or("/");
+            let lines = all.iter().filter_map(|(name, value)| Some(format!("{name}={}\0", value.as_str()?)));
+            let case = file.file_name().and_then(|name| name.to_str()).expect("a name");
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            seeds.push((format!("{case}-{name}"), format!("path={path}\0{}", lines.collect::<String>())));
+        }
+    }
+    seeds
 }
