@@ -98,7 +98,7 @@ fn template_of<'a>(text: &str, treatment: &'a PathTreatment<'_>) -> Option<&'a s
     let template = match &treatment.target {
         Some(PathTarget::Whole(template)) => template,
         Some(PathTarget::Elsewhere { path, .. }) => &**path,
-        Some(PathTarget::Prefix(_) | PathTarget::Unusable) | None => return None,
+        Some(PathTarget::Prefix(_) | PathTarget::Matched { .. } | PathTarget::Unusable) | None => return None,
     };
     let is_itself = matches!(treatment.target, Some(PathTarget::Whole(_))) && template == text;
     (!is_itself).then_some(template)
@@ -108,6 +108,9 @@ fn outcome(rewrite: Option<PathRewrite>, treatment: &PathTreatment<'_>) -> PathO
     match &treatment.target {
         Some(PathTarget::Unusable) => PathOutcome::Unavailable,
         Some(PathTarget::Prefix(replacement)) => PathOutcome::Forward(Some(PathRewrite::replace_prefix(replacement))),
+        Some(PathTarget::Matched { pattern, template }) => {
+            PathOutcome::Forward(Some(PathRewrite::Regex { pattern: pattern.clone(), template: template.clone() }))
+        }
         Some(PathTarget::Elsewhere { scheme, host, port, .. }) => PathOutcome::Redirect(Redirect {
             status: 302,
             scheme: *scheme,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use entry_model::Scheme;
+use entry_model::{Pattern, Scheme};
 
 /// What the paths of an object are, and what becomes of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,6 +32,13 @@ pub enum PathTarget<'a> {
     Whole(&'a str),
     /// The prefix that matched becomes this.
     Prefix(&'a str),
+    /// A path that a pattern matches becomes what a template makes of it; another one stays.
+    Matched {
+        /// The pattern, of the whole path.
+        pattern: Pattern,
+        /// The template.
+        template: String,
+    },
     /// Clients are sent elsewhere, where the path is what a template makes of it.
     Elsewhere {
         /// The scheme; that of the request without one.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use entry_model::{Action, PathMatch, PathRewrite, Redirect};
 
 use super::client_redirects::AnsweredPath;
-use super::path_rewrite::{constant, parse_target};
+use super::path_rewrite::{constant, parse_target, parse_template};
 use super::path_treatment::PathTarget;
 use super::snippet_lines::MOST_ANSWERED_PATHS;
 use super::snippet_text::Statement;
@@ -70,7 +70,7 @@ pub fn read_pattern_redirect(statement: &Statement) -> Option<AnsweredPath> {
     let (template, scheme, host, port) = match parse_target(target).ok()? {
         PathTarget::Whole(template) => (Cow::Borrowed(template), None, None, None),
         PathTarget::Elsewhere { scheme, host, port, path } => (path, scheme, Some(host), port),
-        PathTarget::Prefix(_) | PathTarget::Unusable => return None,
+        PathTarget::Prefix(_) | PathTarget::Matched { .. } | PathTarget::Unusable => return None,
     };
     let pattern = anchored(text, false).ok()?;
     // What leads to itself would do so without end.
@@ -83,6 +83,28 @@ pub fn read_pattern_redirect(statement: &Statement) -> Option<AnsweredPath> {
     let redirect = Redirect { status: status.parse().ok()?, scheme, host, port, path };
     let path = PathMatch::Regex(pattern.written_as(&[MARK, text].concat()).placed_first());
     Some(AnsweredPath { path, action: Action::Redirect(redirect), policy: Arc::default() })
+}
+
+/// Reads `rewrite ^/api/(.*)$ /$1 break`: what is below a path becomes another path of the same backend. That is known where the pattern begins
+/// with the path of each rule for which it can match, and takes whatever follows it: else one that is sent in another spelling would stay as it is.
+pub fn read_path_target(statement: &Statement, paths: &[&str]) -> Option<PathTarget<'static>> {
+    const RESTS: [&str; 6] = ["(.*)", "(.*)$", "/?(.*)", "/?(.*)$", "(/|$)(.*)", "(/|$)(.*)$"];
+    let arguments: Vec<&str> = statement.arguments.iter().map(String::as_str).collect();
+    let ("rewrite", [text, target, "break"], None) = (&*statement.name, &*arguments, &statement.block) else {
+        return None;
+    };
+    let beginning = literal_beginning(text);
+    let rest = text.strip_prefix('^')?.strip_prefix(beginning)?;
+    let prefix = beginning.trim_end_matches('/');
+    let is_known = |path: &&str| {
+        let path = path.trim_end_matches('/');
+        path == prefix || !path.starts_with(prefix) && !prefix.starts_with(path)
+    };
+    if !RESTS.contains(&rest) || !paths.iter().all(is_known) {
+        return None;
+    }
+    let template = parse_template(target).ok()?.to_owned();
+    Some(PathTarget::Matched { pattern: anchored_whole(text, false).ok()?, template })
 }
 
 /// The pattern, the target and the status of a line that sends clients elsewhere.
@@ -191,6 +213,37 @@ mod tests {
             "rewrite ^/old/(.*)$ https://$1/ permanent;",
         ] {
             assert!(read_pattern_redirect(&read_statements(text).unwrap()[0]).is_none(), "{text}");
+        }
+    }
+    #[test]
+    fn rewrite_within_a_path_is_known_where_it_takes_all_that_follows() {
+        let read = |text: &str, paths: &[&str]| read_path_target(&read_statements(text).unwrap()[0], paths);
+        for (text, path, sent, expected) in [
+            ("rewrite ^/api/(.*)$ /$1 break;", "/api", "/api/a%2Fb", "/a%2Fb"),
+            ("rewrite ^/api/(.*)$ /$1 break;", "/api/", "/api", "/api"),
+            ("rewrite ^/api(/|$)(.*) /v2/$2 break;", "/api", "/api", "/v2/"),
+            ("rewrite ^/api/?(.*)$ /$1 break;", "/api", "/api", "/"),
+            ("rewrite ^/(.*)$ /app/$1 break;", "/", "/a", "/app/a"),
+        ] {
+            let Some(PathTarget::Matched { pattern, template }) = read(text, &[path, "/other"]).or(read(text, &[path]))
+            else {
+                panic!("{text}")
+            };
+            assert_eq!(String::from_utf8_lossy(&pattern.replace(sent, &template)), expected, "{text}");
+        }
+        for (text, paths) in [
+            // What is sent in another spelling would stay as it is.
+            ("rewrite ^/api/(.*)$ /$1 break;", &["/"][..]),
+            ("rewrite ^/api/(.*)$ /$1 break;", &["/api/v1"]),
+            ("rewrite ^/api/v([0-9]+)$ /$1 break;", &["/api"]),
+            ("rewrite ^/api/(.*)$ /$1 last;", &["/api"]),
+            ("rewrite ^/api/(.*)$ /$1;", &["/api"]),
+            ("rewrite /api/(.*)$ /$1 break;", &["/api"]),
+            ("rewrite ^/api/(.*)$ /$1? break;", &["/api"]),
+            ("rewrite ^/api/(.*)$ /$host break;", &["/api"]),
+            ("rewrite ^/a.i/(.*)$ /$1 break;", &["/api"]),
+        ] {
+            assert_eq!(read(text, paths), None, "{text} {paths:?}");
         }
     }
 }

@@ -7,13 +7,14 @@ use entry_model::{Action, HostName, Reason};
 
 use super::annotations::Annotations;
 use super::client_redirects::{ActionOfHost, HttpsRedirect};
+use super::path_treatment::PathTreatment;
 use super::reader::AnnotationReader;
 use super::snippet_access::{SourceRanges, is_access, read_source_ranges};
 use super::snippet_answers::{Returned, content_type, read_return, says_content_type};
 use super::snippet_harmless::instead_of;
 use super::snippet_lines::{act, read_statement};
 use super::snippet_redirects::{is_https_redirect, read_host_redirect, read_path_redirect};
-use super::snippet_rewrites::{push_pattern_redirect, read_pattern_redirect, with_returns};
+use super::snippet_rewrites::{push_pattern_redirect, read_path_target, read_pattern_redirect, with_returns};
 use super::snippet_text::{Statement, read_statements};
 use super::snippet_treatment::{Outcome, read_buffers};
 use super::table::{IngressNginxAnnotation, Scope, Topic};
@@ -39,7 +40,7 @@ const READ_AS_DATA: &str = "Its lines are read one by one, and never given to ng
     and sizes (`proxy_…_timeout`, `client_max_body_size`, `client_body_buffer_size`, `proxy_buffer_size`, `proxy_buffers`, \
     `proxy_busy_buffers_size`, `proxy_buffering`, `proxy_request_buffering`), a redirect of all (`return 301 URL` or `rewrite ^ URL permanent`, with the variables of \
     `permanent-redirect`), a text (`return 200 \"ok\"`, with the variables of headers that are known of a request, and with `default_type` or the header `Content-Type`; without one it is `text/html` if \
-    it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`), in `server-snippet` of all that a pattern matches (`rewrite ^/old/(.*)$ /new/$1 permanent`), or of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
+    it begins with `<`, else `text/plain`, where ingress-nginx goes by the path), a redirect of one path (`rewrite ^(/a)$ $1/ redirect`), in `server-snippet` of all that a pattern matches (`rewrite ^/old/(.*)$ /new/$1 permanent`), a path that becomes another below that of the rule (`rewrite ^/api/(.*)$ /$1 break`, in `configuration-snippet`), a redirect of one host (`if ($host = a.example) { return 301 URL; }`), one of HTTP to \
     HTTPS (`if ($http_x_forwarded_proto = http) { return 301 https://$host$request_uri; }`, in `configuration-snippet`, by what trusted proxies \
     say), headers of an auth server's answer for the backend (`auth_request_set $token $upstream_http_…` with `proxy_set_header X-Token $token`), \
     `allow RANGE` with `deny all` and `deny RANGE` (in `configuration-snippet`), `deny all`, `location PATH { deny all; }` and `location PATH { return 200 \"ok\"; }` or `{ return 301 URL; }` (all that begins like it, as there), and the same with `location ~ EXPRESSION`, \
@@ -190,6 +191,15 @@ fn redirect_some(
     let is_of_host = name == OF_HOST;
     if let Some(redirect) = read_path_redirect(statement, is_of_host) {
         return push(&mut annotations.path_redirects, redirect);
+    }
+    // What annotations say of paths comes with patterns of its own.
+    let is_plain = annotations.paths == PathTreatment::default() && annotations.strip_prefix != Some(true);
+    if !is_of_host
+        && is_plain
+        && let Some(target) = read_path_target(statement, reader.context.paths)
+    {
+        annotations.paths.target = Some(target);
+        return true;
     }
     if is_of_host && let Some(redirect) = read_pattern_redirect(statement) {
         // Of both it would be the first, where the one of a path is the first there.

@@ -130,12 +130,14 @@ fn rewrites_of_snippets_send_clients_elsewhere() {
     let all = "configuration-snippet: rewrite ^ https://new.$host$request_uri? permanent;";
     let group = "configuration-snippet: rewrite ^/(.*)$ https://b.example/x/$1 redirect;";
     let one = "configuration-snippet: rewrite ^/app/(.*)$ /$1 last;";
+    let within = "configuration-snippet: rewrite ^/app/(.*)$ /inner/$1 break;";
     let objects = [
         format!("{CLASS}---\n{}", service("one", port)),
         of_host("a", lines),
         of_host("c", all),
         of_host("d", group),
         of_host("e", one),
+        of_host("f", within).replace("path: /,", "path: /app,"),
     ];
     for program in programs() {
         let bench = Bench::new(&program);
@@ -157,6 +159,12 @@ fn rewrites_of_snippets_send_clients_elsewhere() {
             let answer = http::get(bench.http, host, sent, "").unwrap();
             assert_eq!((answer.status, answer.header("Location")), (status, location), "{host}{sent}");
         }
+        let told =
+            |sent: &str| http::get(bench.http, "f.example", sent, "").map(|answer| (answer.status, answer.text()));
+        for (sent, seen) in [("/app/a%2Fb?c", "/inner/a%2Fb?c"), ("/app", "/app"), ("/app/", "/inner/")] {
+            assert_eq!(told(sent).unwrap(), (200, seen.to_owned()), "{sent}");
+        }
+        assert_eq!(told("/%61pp/x").unwrap().0, 400);
         entry.terminate();
     }
 }
