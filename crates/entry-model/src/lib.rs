@@ -32,6 +32,7 @@ mod rewrite;
 mod routes;
 mod routes_text;
 mod secret_names;
+mod session;
 mod snapshot;
 mod sorted_map;
 mod stream_route;
@@ -72,6 +73,7 @@ pub use request_match::{ACME_CHALLENGE, CookieMatch, HeaderMatch, Match, PathMat
 pub use rewrite::{PathRewrite, Redirect, encode_path};
 pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDecision, Rule};
 pub use secret_names::{SECRET_ANNOTATIONS, annotated_secrets, own_object_name};
+pub use session::{number_of_session, session_of_cookie};
 pub use snapshot::{Kind, Object, Snapshot};
 pub use sorted_map::SortedMap;
 pub use stream_route::{StreamPort, StreamRoute, Transport};

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
-    Action, Balancing, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes,
-    Rule, SortedMap,
+    Action, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes, Rule,
+    SortedMap,
 };
 use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings};
 use route_table::{Changes, Class, Planner, Revision, TlsClass};
@@ -42,18 +42,14 @@ impl Default for TablePlan {
         Self {
             planner: Planner::new(
                 |rule, policy| {
-                    // Which of several backends a session has, its cookie says, which is read by the location.
-                    let has_sessions = matches!(policy.balancing, Balancing::Session(_));
-                    let is_left = has_sessions && has_several_shares(rule);
-                    let class = || match &rule.action {
+                    Some(match &rule.action {
                         Action::Answer(answer) => {
                             PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
                         }
                         Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => {
                             Class(PolicyClass::of(policy).0)
                         }
-                    };
-                    (!is_left).then(class)
+                    })
                 },
                 |name, host, policies| TlsClass(HostTls::of(name, host, policies).map_or(0, |tls| tls.class())),
             ),
@@ -197,14 +193,6 @@ fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
     needs
 }
 
-/// Whether requests of a rule go to one of several backends.
-fn has_several_shares(rule: &Rule) -> bool {
-    match &rule.action {
-        Action::Forward(forward) => forward.backends.iter().filter(|share| share.weight > 0).count() > 1,
-        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => false,
-    }
-}
-
 fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
     let shares = match &rule.action {
         Action::Forward(forward) => &forward.backends[..],
@@ -234,9 +222,9 @@ fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
 #[cfg(test)]
 mod tests {
     use entry_model::{
-        AddedHeader, Affinity, AnswerHeaders, Backend, ClientCertificateRule, ClientCertificates, ClientTls,
-        ClientVerification, FixedAnswer, Forward, HashPart, HeaderField, Key, Kind, Listener, ListenerSet, Match,
-        PathMatch, PathRewrite, Policies, Policy, SessionCookie, Timeouts, VerificationMode, WeightedBackend,
+        AddedHeader, Affinity, AnswerHeaders, Backend, Balancing, ClientCertificateRule, ClientCertificates, ClientTls,
+        ClientVerification, FixedAnswer, Forward, HeaderField, Key, Kind, Listener, ListenerSet, Match, PathMatch,
+        PathRewrite, Policies, Policy, SessionCookie, Timeouts, VerificationMode, WeightedBackend,
     };
 
     use super::*;
@@ -352,24 +340,25 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_carried_unless_their_requests_have_shares() {
-        let session = SessionCookie { affinity: Affinity::Persistent, ..SessionCookie::new("route") };
-        let session = Balancing::Session(Box::new(session));
-        let hash = Balancing::Hash(vec![HashPart::Host]);
-        for (balancing, weights, is_carried) in
-            [(&session, &[1][..], true), (&session, &[1, 0], true), (&session, &[1, 1], false), (&hash, &[1, 1], true)]
-        {
-            let mut routes = routes(80, 1);
-            let policy = routes.policies.intern(&Policy { balancing: balancing.clone(), ..Policy::default() });
-            let mut rule = forward("/", 80, policy);
-            let Action::Forward(forward) = &mut rule.action else { panic!("{rule:?}") };
-            let share = forward.backends[0].clone();
-            forward.backends =
-                weights.iter().map(|weight| WeightedBackend { weight: *weight, ..share.clone() }).collect();
-            let host = Host { rules: vec![rule], ..Host::default() };
-            routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
-            let left = TablePlan::default().plan(&routes, &Settings::default());
-            assert_eq!(left.hosts.is_empty(), is_carried, "{balancing:?} {weights:?}");
+    fn sessions_with_shares_change_without_another_frame() {
+        for affinity in [Affinity::Balanced, Affinity::Persistent] {
+            let session = Balancing::Session(Box::new(SessionCookie { affinity, ..SessionCookie::new("route") }));
+            let shares = |weights: &[u32]| {
+                let mut routes = routes(80, 1);
+                let policy = routes.policies.intern(&Policy { balancing: session.clone(), ..Policy::default() });
+                let mut rule = forward("/", 80, policy);
+                let Action::Forward(forward) = &mut rule.action else { panic!("{rule:?}") };
+                let share = forward.backends[0].clone();
+                forward.backends =
+                    weights.iter().map(|weight| WeightedBackend { weight: *weight, ..share.clone() }).collect();
+                let host = Host { rules: vec![rule], ..Host::default() };
+                routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
+                routes
+            };
+            let mut plan = TablePlan::default();
+            let first = frame(&mut plan, &shares(&[1]));
+            assert!(plan.plan(&shares(&[9, 1]), &Settings::default()).hosts.is_empty(), "{affinity:?}");
+            assert_eq!(frame(&mut plan, &shares(&[5, 1, 4])), first, "{affinity:?}");
         }
     }
 

@@ -215,6 +215,33 @@ sparrow_is_https(ngx_http_request_t *r, sparrow_main_conf_t *smcf, uint8_t tls, 
 }
 
 
+/* The first half of its id, which names the session that begins with it: so that the next requests of that have the same number. */
+static ngx_int_t
+sparrow_number(ngx_http_request_t *r, sparrow_main_conf_t *smcf, uint64_t *number)
+{
+    ngx_uint_t                  i;
+    ngx_int_t                   byte;
+    ngx_http_variable_value_t  *id;
+
+    id = ngx_http_get_indexed_variable(r, smcf->indexes.request_id);
+    if (id == NULL || id->not_found || id->len < 2 * sizeof(uint64_t)) {
+        return NGX_ERROR;
+    }
+
+    *number = 0;
+    for (i = 0; i < sizeof(uint64_t); i++) {
+        byte = ngx_hextoi(&id->data[2 * i], 2);
+        if (byte == NGX_ERROR) {
+            return NGX_ERROR;
+        }
+
+        *number = *number << 8 | (uint64_t) byte;
+    }
+
+    return NGX_OK;
+}
+
+
 ngx_int_t
 sparrow_server_rewrite_handler(ngx_http_request_t *r)
 {
@@ -248,8 +275,6 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
     request.query = sparrow_bytes(&r->args);
     request.target = sparrow_bytes(&r->unparsed_uri);
     request.server_name = sparrow_server_name(r);
-    /* Its 31 bits are the upper ones: they decide. */
-    request.chance = (uint64_t) ngx_random() << 33;
     request.http_port = (uint16_t) smcf->http_port;
     request.https_port = (uint16_t) smcf->https_port;
     request.listener = (uint8_t) sscf->listener;
@@ -259,7 +284,9 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
 #else
     request.tls = 0;
 #endif
-    if (sparrow_is_https(r, smcf, request.tls, &request.https) != NGX_OK) {
+    if (sparrow_number(r, smcf, &request.chance) != NGX_OK
+        || sparrow_is_https(r, smcf, request.tls, &request.https) != NGX_OK)
+    {
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 

@@ -31,7 +31,7 @@ typedef struct {
     sparrow_bytes_t      query;     /* as it was sent, without `?` */
     sparrow_bytes_t      target;    /* as it was sent: path and query */
     sparrow_bytes_t      server_name; /* the host for which its connection was opened, over TLS; empty without one */
-    uint64_t             chance;    /* any number, as likely as any other */
+    uint64_t             chance;    /* any number, as likely as any other: that of a session that begins with it */
     uint16_t             http_port; /* at which clients reach the listeners in the clear */
     uint16_t             https_port;
     uint8_t              listener;
@@ -199,6 +199,7 @@ typedef struct {
     ngx_int_t                  request_uri;  /* nginx's own, from here on */
     ngx_int_t                  server_addr;
     ngx_int_t                  http_upgrade;
+    ngx_int_t                  request_id;
 } sparrow_indexes_t;
 
 typedef struct sparrow_certificate_cache_s  sparrow_certificate_cache_t;

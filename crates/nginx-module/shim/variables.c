@@ -157,7 +157,8 @@ sparrow_add_variables(ngx_conf_t *cf)
         { ngx_string("sparrow_upgrade"), &indexes->upgrade },
         { ngx_string("request_uri"), &indexes->request_uri },
         { ngx_string("server_addr"), &indexes->server_addr },
-        { ngx_string("http_upgrade"), &indexes->http_upgrade }
+        { ngx_string("http_upgrade"), &indexes->http_upgrade },
+        { ngx_string("request_id"), &indexes->request_id }
     };
 
     for (i = 0; i < sizeof(indexed) / sizeof(indexed[0]); i++) {

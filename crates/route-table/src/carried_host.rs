@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, Balancing, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef, PathMatch,
-    PathRewrite, Pattern, Policies, Policy, Rule as ModelRule, ValueMatch,
+    Action as ModelAction, Affinity, Balancing, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef,
+    PathMatch, PathRewrite, Pattern, Policies, Policy, Rule as ModelRule, ValueMatch,
 };
 use pattern_engine::compile;
 
@@ -16,7 +16,7 @@ use crate::host_entry::{HostEntry, HostFacts, TlsClass};
 use crate::key::{MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth};
 use crate::layout::{MOST_ORDER_BYTES, MOST_RULES_BYTES};
 use crate::not_carried::{NotCarried, NotCarriedReason};
-use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, Target};
+use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, ShareCookie, Target};
 use crate::pattern_order::PatternOrder;
 
 /// Which class of locations of the frame a rule needs; none if the frame has none for it.
@@ -128,6 +128,16 @@ fn patterns(rule: &ModelRule) -> impl Iterator<Item = &Pattern> {
         _ => None,
     };
     of_path.into_iter().chain(of_values).chain(of_rewrite)
+}
+
+/// The cookie of sessions of which all requests get the same of a rule's shares.
+fn share_cookie(rule: &ModelRule, balancing: &Balancing) -> Option<ShareCookie> {
+    let (ModelAction::Forward(forward), Balancing::Session(cookie)) = (&rule.action, balancing) else { return None };
+    let has_several = forward.backends.iter().filter(|share| share.weight > 0).count() > 1;
+    (has_several && !cookie.changes_share).then(|| ShareCookie {
+        name: cookie.name.as_str().into(),
+        names_endpoint: cookie.affinity != Affinity::Balanced,
+    })
 }
 
 /// Whether a rule is for a pattern of paths.
@@ -273,6 +283,7 @@ impl<'a> RuleContext<'a> {
                 Balancing::LeastConnections => EndpointChoice::FewestRequests,
                 Balancing::Hash(_) | Balancing::HashSubset(..) | Balancing::Session(_) => EndpointChoice::ByKey,
             },
+            share_cookie: share_cookie(rule, &policy.balancing),
             class: self.class(rule).unwrap_or_default(),
             origin: rule.origin.clone(),
         }

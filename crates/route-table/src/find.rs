@@ -390,12 +390,14 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         }
         let share = match &rule.action {
             Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => ChosenShare::Status(503),
-            Action::Forward { shares, .. } => match Share::choose(shares, request.chance).map(|share| &share.target) {
-                Some(Target::Backend(name)) => ChosenShare::Backend(self.backend(name)?),
-                Some(Target::Status(status)) => ChosenShare::Status(*status),
-                // As the Gateway API has it.
-                None => ChosenShare::Status(500),
-            },
+            Action::Forward { shares, .. } => {
+                match Share::choose(shares, rule.share_number(request)).map(|share| &share.target) {
+                    Some(Target::Backend(name)) => ChosenShare::Backend(self.backend(name)?),
+                    Some(Target::Status(status)) => ChosenShare::Status(*status),
+                    // As the Gateway API has it.
+                    None => ChosenShare::Status(500),
+                }
+            }
         };
         Ok(Found::Route(Route { rules, index, share }))
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use entry_model::{
     FixedAnswer, Key, Kind, ListenerSet, ObjectRef, PathRewrite, Pattern, Redirect, Scheme, UrlPart, UrlText,
-    UrlVariable, ValueMatch,
+    UrlVariable, ValueMatch, number_of_session, session_of_cookie,
 };
 use pattern_engine::CompiledPatterns;
 
@@ -43,6 +43,8 @@ pub struct Rule {
     pub redirect_to_https: bool,
     /// Which of its backend's endpoints a request gets.
     pub endpoint_choice: EndpointChoice,
+    /// The cookie of sessions of which all requests get the same share; without one each request gets any.
+    pub share_cookie: Option<ShareCookie>,
     /// The location of the frame that does it, as all else of the policy asks for; [`Class::default`] for a fixed text that needs none.
     pub class: Class,
     /// The object that asked for it.
@@ -66,6 +68,15 @@ pub enum EndpointChoice {
     FewestRequests,
     /// The one that a key of the request leads to. What the key is, the location of the frame says.
     ByKey,
+}
+
+/// The cookie of sessions of which all requests get the same share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShareCookie {
+    /// Its name.
+    pub name: Box<str>,
+    /// Whether it names an endpoint beside the session.
+    pub names_endpoint: bool,
 }
 
 /// What a request must have, beside its path.
@@ -228,13 +239,18 @@ impl Conditions {
 impl Rule {
     /// Writes it.
     pub fn encode(&self, writer: &mut ByteWriter) {
-        let Self { listeners, conditions, action, redirect_to_https, endpoint_choice, class, origin } = self;
+        let Self { listeners, conditions, action, redirect_to_https, endpoint_choice, share_cookie, class, origin } =
+            self;
         writer.u64(listeners.bits());
         writer.u128(class.0);
         conditions.encode(writer);
         action.encode(writer);
         writer.bool(*redirect_to_https);
         writer.u8(endpoint_choice.encode());
+        writer.option(share_cookie.as_ref(), |writer, cookie| {
+            writer.text(&cookie.name);
+            writer.bool(cookie.names_endpoint);
+        });
         writer.u8(encode_kind(origin.kind));
         writer.text(&origin.key.namespace);
         writer.text(&origin.key.name);
@@ -248,11 +264,28 @@ impl Rule {
             action: Action::decode(reader, patterns)?,
             redirect_to_https: reader.bool()?,
             endpoint_choice: EndpointChoice::decode(reader.u8()?)?,
+            share_cookie: reader
+                .option(|reader| Some(ShareCookie { name: reader.text()?.into(), names_endpoint: reader.bool()? }))?,
             origin: ObjectRef::new(
                 decode_kind(reader.u8()?)?,
                 Key { namespace: reader.text()?.to_owned(), name: reader.text()?.to_owned() },
             ),
         })
+    }
+}
+
+impl Rule {
+    /// The number by which the share of a request is chosen.
+    pub(crate) fn share_number(&self, request: &Request<'_>) -> u64 {
+        self.share_cookie.as_ref().and_then(|cookie| cookie.number(request)).unwrap_or(request.chance)
+    }
+}
+
+impl ShareCookie {
+    /// The number by which a share is chosen for the session of a request; none if it has none.
+    pub(crate) fn number(&self, request: &Request<'_>) -> Option<u64> {
+        let value = request.headers.cookie(&self.name)?;
+        session_of_cookie(value, self.names_endpoint).map(number_of_session)
     }
 }
 

@@ -29,7 +29,7 @@ pub struct Request<'a> {
     pub query: &'a [u8],
     /// Its headers: asked only by rules that name one.
     pub headers: &'a dyn Headers,
-    /// A number that is as likely to be any as any other, by which a share of several is chosen.
+    /// A number that is as likely to be any as any other, by which a share of several is chosen: that of the session that begins with it.
     pub chance: u64,
 }
 

@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use entry_model::{CertificateId, ClientCertificates, HostName, Listener, Routes};
+use entry_model::{Balancing, CertificateId, ClientCertificates, HostName, Listener, Routes};
 use nginx_conf::Settings;
 
+use super::balancing::{self, balanced, session};
+use super::branches::weighted;
 use super::client_certificates::{Authority, ask, hosts, rule};
 use super::layout::{self, Beside};
 use super::support::{Binary, Nginx, backend, binaries, forward, prefix};
@@ -70,5 +72,22 @@ fn routes_and_certificates_of_a_host_that_asks_for_certificates_of_clients() {
         fs::write(&file, &second.certificates[&renewed].chain).unwrap();
         let trusted = ["--no-insecure", "--cacert", file.to_str().unwrap()];
         assert_eq!(ask(nginx, "a.example", Some(&known), &trusted).0, "200", "the new certificate");
+    }
+}
+
+#[test]
+fn shares_of_sessions() {
+    let backends = ["old", "new"].map(backend);
+    let with = |weights: [u32; 2]| {
+        let shares: Vec<_> = weights.into_iter().zip(backends).collect();
+        balanced(vec![weighted(prefix("/app"), &shares)], &Balancing::Session(Box::new(session())), &[])
+    };
+    for binary in binaries() {
+        let published = Published::start(&binary, &with([0, 1]));
+        let who = |session: &str| balancing::ask(&published.nginx, &format!("route={session}")).0;
+        for (weights, expected) in [([1, 0], ["old", "old"]), ([1, 1], ["old", "new"]), ([0, 1], ["new", "new"])] {
+            published.publish(&with(weights));
+            assert_eq!(["0123", "fedc"].map(who), expected.map(str::to_owned), "{weights:?}");
+        }
     }
 }

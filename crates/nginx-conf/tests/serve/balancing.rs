@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 
 use entry_model::{
-    Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule, SameSite,
-    SessionCookie, ValueMatch,
+    Affinity, Backend, BackendAddress, Balancing, EndpointsId, HashPart, HeaderMatch, Key, Policy, Routes, Rule,
+    SameSite, SessionCookie, ValueMatch,
 };
 
 use super::layout::SUBSETS_OVERLAP;
@@ -136,6 +136,46 @@ fn session_is_for_its_cookie_alone_and_keeps_its_share() {
         assert_eq!(seen.len(), 2);
         let answer = nginx.get("any", "/app/x", "X-A: 1\r\nCookie: route=7\r\n");
         assert!(NAMES.contains(&answer.header("Backend")), "{}", answer.text());
+    }
+}
+
+#[test]
+fn share_of_a_session_is_that_of_its_number() {
+    let (names, weights) = (["a", "b", "c"], [3, 1, 12]);
+    let shares: Vec<_> = weights.into_iter().zip(names.map(backend)).collect();
+    let expected = |text: &str| {
+        // Sixteenths: so the first digit decides alone.
+        // In upper case it is none.
+        let point =
+            text.chars().next().filter(|digit| !digit.is_ascii_uppercase()).and_then(|digit| digit.to_digit(16));
+        match point {
+            Some(0..3) => "a",
+            Some(3) => "b",
+            _ => "c",
+        }
+    };
+    for affinity in [Affinity::Balanced, Affinity::Persistent, Affinity::PersistentUntilFailure] {
+        let routes = |changes_share| {
+            let cookie = SessionCookie { affinity, changes_share, ..session() };
+            let rule = super::branches::weighted(prefix("/app"), &shares);
+            balanced(vec![rule], &Balancing::Session(Box::new(cookie)), &[])
+        };
+        for binary in binaries() {
+            let nginx = Nginx::start(&binary, &routes(false), |_| {});
+            for digit in "0234f".chars() {
+                let session = format!("{digit}123456789abcdef0123456789abcdef");
+                let sessions = [session.clone(), format!("{session}-0123456789abcdef")];
+                let others = [format!("{digit}"), format!("{digit}x"), session.to_uppercase(), format!("Z{session}")];
+                let is_any = affinity == Affinity::Balanced;
+                for text in sessions.iter().chain(others.iter().filter(|_| is_any)) {
+                    let (name, _) = ask(&nginx, &format!("route={text}; route=0"));
+                    assert_eq!(name, expected(text), "{affinity:?} {text} {}", binary.version);
+                }
+            }
+            let nginx = Nginx::start(&binary, &routes(true), |_| {});
+            let seen: BTreeSet<_> = (0..40).map(|_| ask(&nginx, "route=0123456789abcdef0123456789abcdef").0).collect();
+            assert!(seen.len() > 1, "{affinity:?} {}", binary.version);
+        }
     }
 }
 

@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use entry_model::{
-    Action, Backend, BackendAddress, Certificate, CertificateId, CookieMatch, Destination, Endpoints, EndpointsId,
-    FixedAnswer, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId, ListenerSet, Match, ObjectRef,
-    PathMatch, PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch, Redirect, Request, Routes,
-    RoutingDecision, Rule, Scheme, SortedMap, Timeouts, UrlPart, UrlText, UrlVariable, ValueMatch, WeightedBackend,
+    Action, Affinity, Backend, BackendAddress, Balancing, Certificate, CertificateId, CookieMatch, Destination,
+    Endpoints, EndpointsId, FixedAnswer, Forward, HeaderMatch, Host, HostName, Key, Kind, Listener, ListenerId,
+    ListenerSet, Match, ObjectRef, PathMatch, PathRewrite, Pattern, PatternEngine, Policy, Protocol, QueryParamMatch,
+    Redirect, Request, Routes, RoutingDecision, Rule, Scheme, SessionCookie, SortedMap, Timeouts, UrlPart, UrlText,
+    UrlVariable, ValueMatch, WeightedBackend,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -217,9 +218,15 @@ fn any_action() -> impl Strategy<Value = Action> {
 fn any_policy() -> impl Strategy<Value = Policy> {
     let time = || proptest::option::weighted(0.3, (0..5_000_u64).prop_map(Duration::from_millis));
     let timeouts = (time(), time(), time()).prop_map(|(connect, read, send)| Timeouts { connect, read, send });
-    (timeouts, proptest::option::weighted(0.3, any::<u64>()), any::<bool>()).prop_map(
-        |(timeouts, max_body_bytes, redirect_to_https)| Policy {
+    let affinity = select(&[Affinity::Balanced, Affinity::Persistent, Affinity::PersistentUntilFailure][..]);
+    let session = (affinity, any::<bool>()).prop_map(|(affinity, changes_share)| {
+        Balancing::Session(Box::new(SessionCookie { affinity, changes_share, ..SessionCookie::new("c") }))
+    });
+    let balancing = prop_oneof![2 => Just(Balancing::RoundRobin), 1 => session];
+    (timeouts, proptest::option::weighted(0.3, any::<u64>()), any::<bool>(), balancing).prop_map(
+        |(timeouts, max_body_bytes, redirect_to_https, balancing)| Policy {
             timeouts,
+            balancing,
             max_body_bytes,
             redirect_to_https,
             ..Policy::default()
@@ -351,6 +358,10 @@ pub fn any_request() -> impl Strategy<Value = AskedRequest> {
             prop_oneof![
                 (select(&["x-a", "x-b"][..]), select(&["1", "2"][..])),
                 (Just("cookie"), select(&["c=1", "d=2; c=2", "e=1"][..])),
+                (
+                    Just("cookie"),
+                    select(&["c=7f", "c=0123456789abcdef0123456789abcdef; c=2", "c=", "c=8 9", SESSION][..])
+                ),
             ],
             0..3,
         ),
@@ -432,19 +443,21 @@ pub fn by_definition(routes: &Routes, asked: &AskedRequest) -> Answer {
                 Action::Answer(answer) => {
                     Answer::Text { name, class: class_of(routes.policy(rule)), answer: answer.clone() }
                 }
-                Action::Forward(forward) => match forward.destination(asked.chance) {
-                    None => Answer::Respond { name, status: 500 },
-                    Some(Destination::Status(status)) => Answer::Respond { name, status: *status },
-                    Some(Destination::Backend(backend)) => Answer::Forward {
-                        name,
-                        class: class_of(routes.policy(rule)),
-                        rewrite: forward.path.clone(),
-                        backend: route_table::Backend::name_of(backend),
-                        protocol: backend.protocol,
-                        keep_alive: backend.keep_alive,
-                        addresses: routes.addresses(backend).to_vec(),
-                    },
-                },
+                Action::Forward(forward) => {
+                    match forward.destination(share_number(routes.policy(rule), &request, asked.chance)) {
+                        None => Answer::Respond { name, status: 500 },
+                        Some(Destination::Status(status)) => Answer::Respond { name, status: *status },
+                        Some(Destination::Backend(backend)) => Answer::Forward {
+                            name,
+                            class: class_of(routes.policy(rule)),
+                            rewrite: forward.path.clone(),
+                            backend: route_table::Backend::name_of(backend),
+                            protocol: backend.protocol,
+                            keep_alive: backend.keep_alive,
+                            addresses: routes.addresses(backend).to_vec(),
+                        },
+                    }
+                }
             }
         }
     }
@@ -490,6 +503,24 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
             },
         },
     }
+}
+
+/// A session with its endpoint.
+const SESSION: &str = "x=1; c=fedcba9876543210fedcba9876543210-0123456789abcdef; y";
+
+/// The number by which the share of a request is chosen, read in another way than the table does.
+fn share_number(policy: &Policy, request: &Request<'_>, chance: u64) -> u64 {
+    let Balancing::Session(cookie) = &policy.balancing else { return chance };
+    let sent: Vec<_> = request.headers.iter().filter(|(name, _)| *name == "cookie").map(|(_, value)| *value).collect();
+    let sent = sent.join("; ");
+    let Some(value) = sent.split("; ").find_map(|pair| pair.strip_prefix("c=")) else { return chance };
+    let session = value.split(' ').next().expect("a part");
+    let is_named =
+        cookie.affinity == Affinity::Balanced || session.split('-').next().is_some_and(|name| name.len() == 32);
+    if cookie.changes_share || session.is_empty() || !is_named {
+        return chance;
+    }
+    u64::from_str_radix(&format!("{session:f<16}")[..16], 16).expect("digits")
 }
 
 /// A plain request for a host and a path.
