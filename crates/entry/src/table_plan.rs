@@ -41,15 +41,11 @@ impl Default for TablePlan {
     fn default() -> Self {
         Self {
             planner: Planner::new(
-                |rule, policy| {
-                    Some(match &rule.action {
-                        Action::Answer(answer) => {
-                            PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
-                        }
-                        Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => {
-                            Class(PolicyClass::of(policy).0)
-                        }
-                    })
+                |rule, policy| match &rule.action {
+                    Action::Answer(answer) => {
+                        PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
+                    }
+                    Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => Class(PolicyClass::of(policy).0),
                 },
                 |name, host, policies| TlsClass(HostTls::of(name, host, policies).map_or(0, |tls| tls.class())),
             ),

@@ -73,7 +73,7 @@ fn measure(hosts: usize, paths: usize, rounds: usize) {
         put(&mut routes, host, paths, 80);
     }
     let memory: Arc<[AtomicU64]> = (0..BYTES / 8).map(|_| AtomicU64::new(0)).collect();
-    let mut planner = Planner::new(|_, _| Some(Class(0)), |_, _, _| TlsClass::default());
+    let mut planner = Planner::new(|_, _| Class(0), |_, _, _| TlsClass::default());
     let mut writer = TableWriter::create(Arc::clone(&memory), [1, 2]).expect("a table");
     let start = Instant::now();
     let full = planner.plan(&routes, Revision(1));
@@ -148,7 +148,7 @@ fn pattern_rule(pattern: &str, port: u16) -> Rule {
 /// A host with so many patterns: what a worker takes for it, and how long it takes to look for the last one.
 fn measure_patterns(number: usize, of_number: impl Fn(usize) -> String, path: &str) {
     let memory: Arc<[AtomicU64]> = (0..BYTES / 8).map(|_| AtomicU64::new(0)).collect();
-    let mut planner = Planner::new(|_, _| Some(Class(0)), |_, _, _| TlsClass::default());
+    let mut planner = Planner::new(|_, _| Class(0), |_, _, _| TlsClass::default());
     let mut writer = TableWriter::create(Arc::clone(&memory), [1, 2]).expect("a table");
     let mut rules: Vec<_> = (0..number).map(|number| pattern_rule(&of_number(number), 80)).collect();
     let mut apply = |rules: &[Rule], revision| {

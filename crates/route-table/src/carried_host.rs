@@ -19,8 +19,8 @@ use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, ShareCookie, Target};
 use crate::pattern_order::PatternOrder;
 
-/// Which class of locations of the frame a rule needs; none if the frame has none for it.
-pub type ClassifyRule = fn(&ModelRule, &Policy) -> Option<Class>;
+/// Which class of locations of the frame a rule needs.
+pub type ClassifyRule = fn(&ModelRule, &Policy) -> Class;
 
 /// What is asked of the clients of a host over TLS.
 pub type ClassifyTls = fn(&HostName, &Host, &Policies) -> TlsClass;
@@ -207,37 +207,37 @@ pub fn rules_of_paths<'a>(rules: &'a [ModelRule], some: impl Iterator<Item = &'a
     by_path
 }
 
-impl<'a> RuleContext<'a> {
-    /// The path by which the table finds a rule, or why it does not carry it.
-    pub fn path_of(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
-        let path = PathRef::of(&rule.matches.path);
-        // Whoever wrote it may have another engine, and readers take none that is not theirs.
-        let refused = if patterns(rule).any(|pattern| compile(pattern.text()).is_err()) {
-            Some(NotCarriedReason::BadPattern)
-        } else if self.class(rule).is_none() {
-            Some(NotCarriedReason::NoClass)
-        } else {
-            None
-        };
-        path.refused().or(refused).map_or(Ok(path), Err)
-    }
+/// The path by which the table finds a rule, or why it does not carry it.
+pub fn path_of(rule: &ModelRule) -> Result<PathRef<'_>, NotCarriedReason> {
+    let path = PathRef::of(&rule.matches.path);
+    // Whoever wrote it may have another engine, and readers take none that is not theirs.
+    let is_bad = patterns(rule).any(|pattern| compile(pattern.text()).is_err());
+    path.refused().or(is_bad.then_some(NotCarriedReason::BadPattern)).map_or(Ok(path), Err)
+}
 
-    fn class(self, rule: &ModelRule) -> Option<Class> {
+/// What keeps a host out of the table, of which it is known that none but some of its rules do. `by_path` has all rules of
+/// their paths.
+pub fn obstacles<'a>(host: &'a Host, suspects: &'a [ModelRule], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
+    let refused = |rule: &'a ModelRule| Some(Obstacle::rule(rule, path_of(rule).err()?));
+    let is_long =
+        |rules: &&Vec<&ModelRule>| rules.iter().map(|rule| most_bytes(rule)).sum::<usize>() > MOST_RULES_BYTES;
+    let long = by_path.values().filter(is_long).flatten();
+    let long = long.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongRules));
+    let of_order = || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(&host.rules));
+    let order = suspects.iter().any(is_of_pattern).then(of_order).flatten();
+    let order = order.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongPatternOrder));
+    suspects.iter().filter_map(refused).chain(long).chain(order).collect()
+}
+
+/// As [`path_of`], of the default, which has no other rules beside it.
+pub fn default_path(rule: &ModelRule) -> Result<PathRef<'_>, NotCarriedReason> {
+    let is_long = most_bytes(rule) > MOST_RULES_BYTES;
+    path_of(rule).and_then(|path| if is_long { Err(NotCarriedReason::LongRules) } else { Ok(path) })
+}
+
+impl RuleContext<'_> {
+    fn class(self, rule: &ModelRule) -> Class {
         (self.classify.0)(rule, &self.policies[rule.policy])
-    }
-
-    /// What keeps a host out of the table, of which it is known that none but some of its rules do. `by_path` has all rules of
-    /// their paths.
-    pub fn obstacles(self, host: &'a Host, suspects: &'a [ModelRule], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
-        let refused = |rule: &'a ModelRule| Some(Obstacle::rule(rule, self.path_of(rule).err()?));
-        let is_long =
-            |rules: &&Vec<&ModelRule>| rules.iter().map(|rule| most_bytes(rule)).sum::<usize>() > MOST_RULES_BYTES;
-        let long = by_path.values().filter(is_long).flatten();
-        let long = long.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongRules));
-        let of_order = || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(&host.rules));
-        let order = suspects.iter().any(is_of_pattern).then(of_order).flatten();
-        let order = order.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongPatternOrder));
-        suspects.iter().filter_map(refused).chain(long).chain(order).collect()
     }
 
     /// What the table carries of a host.
@@ -284,15 +284,9 @@ impl<'a> RuleContext<'a> {
                 Balancing::Hash(_) | Balancing::HashSubset(..) | Balancing::Session(_) => EndpointChoice::ByKey,
             },
             share_cookie: share_cookie(rule, &policy.balancing),
-            class: self.class(rule).unwrap_or_default(),
+            class: self.class(rule),
             origin: rule.origin.clone(),
         }
-    }
-
-    /// As [`RuleContext::path_of`], of the default, which has no other rules beside it.
-    pub fn default_path(self, rule: &'a ModelRule) -> Result<PathRef<'a>, NotCarriedReason> {
-        let is_long = most_bytes(rule) > MOST_RULES_BYTES;
-        self.path_of(rule).and_then(|path| if is_long { Err(NotCarriedReason::LongRules) } else { Ok(path) })
     }
 
     /// The bytes of the default: its path, then as the rules of a path.

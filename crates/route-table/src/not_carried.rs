@@ -32,9 +32,6 @@ pub enum NotCarriedReason {
     /// A pattern that is out of the bounds of the reader's engine.
     #[error("it has a regular expression that is out of bounds, so its host is left to nginx.conf")]
     BadPattern,
-    /// Whoever planned the table has no class for it.
-    #[error("no class of locations does what it asks for, so its host is left to nginx.conf")]
-    NoClass,
     /// A host of more than 253 bytes, which is in no DNS: no request is served there.
     #[error("its host is longer than any name in DNS, so it is not served")]
     LongHost,

@@ -13,7 +13,8 @@ use entry_model::{
 
 use crate::backend::Backend;
 use crate::carried_host::{
-    CarriedHost, ClassifyRule, ClassifyTls, Obstacle, RuleContext, is_of_pattern, rules_of_paths,
+    CarriedHost, ClassifyRule, ClassifyTls, Obstacle, RuleContext, default_path, is_of_pattern, obstacles,
+    rules_of_paths,
 };
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
@@ -267,7 +268,7 @@ impl Planner {
         let [mut went, mut came] = differing_rules((old_rules, old.policies), (rules, new.policies));
         let mut by_path = rules_of_paths(rules, came.iter().chain(went));
         // What was carried, and stays as it is, keeps nothing out.
-        let obstacles = new_host.map(|host| new.obstacles(host, came, &by_path)).unwrap_or_default();
+        let obstacles = new_host.map(|host| obstacles(host, came, &by_path)).unwrap_or_default();
         self.note(name, &obstacles);
         let new_host = new_host.map(|host| new.carried(name, host, !obstacles.is_empty()));
         if !obstacles.is_empty() {
@@ -305,8 +306,8 @@ impl Planner {
         if is_same {
             return;
         }
-        for (context, rule, by) in [(old, old_rule, -1), (new, new_rule, 1)] {
-            if let Some(rule) = rule.filter(|rule| context.default_path(rule).is_ok()) {
+        for (rule, by) in [(old_rule, -1), (new_rule, 1)] {
+            if let Some(rule) = rule.filter(|rule| default_path(rule).is_ok()) {
                 plan.count(rule, by);
             }
         }
@@ -315,7 +316,7 @@ impl Planner {
             plan.remove(&Key::Default);
             return;
         };
-        let path = new.default_path(rule);
+        let path = default_path(rule);
         self.default_not_carried = path.err().map(|reason| Obstacle::rule(rule, reason).to_not_carried(None));
         plan.put(&Key::Default, path.map_or_else(|_| DEFAULT_IN_FRAME.to_vec(), |path| new.encode_default(path, rule)));
     }

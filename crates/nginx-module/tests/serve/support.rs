@@ -55,7 +55,7 @@ impl Publisher {
         let memory: &_ = Box::leak(Box::new(WritableTableMemory::create(8 << 20).unwrap()));
         let writer = TableWriter::create(memory, [1, 2]).unwrap();
         // The largest body is the policy for which `http_block` has locations.
-        let classify = |_: &Rule, policy: &Policy| Some(Class(policy.max_body_bytes.unwrap_or(0).into()));
+        let classify = |_: &Rule, policy: &Policy| Class(policy.max_body_bytes.unwrap_or(0).into());
         // Whoever has an order of ciphers asks clients what no server of `http_block` does.
         let classify_tls = |_: &HostName, host: &Host, policies: &Policies| {
             let is_asking = |rule: &Rule| !policies[rule.policy].client_tls.is_default();

@@ -26,7 +26,7 @@ impl TableGenerator {
         let routes = Routes { policies, ..Routes::default() };
         TableGenerator {
             volume: volume.clone(),
-            planner: Planner::new(|_, _| Some(Class(0)), |_, _, _| TlsClass::default()),
+            planner: Planner::new(|_, _| Class(0), |_, _, _| TlsClass::default()),
             routes,
             revision,
         }

@@ -240,18 +240,12 @@ impl Headers for OneHeader<'_> {
 
 #[test]
 fn default_that_is_not_carried_is_left_to_the_frame() {
-    let classify = |rule: &Rule, _: &entry_model::Policy| match &rule.action {
-        Action::Respond(_) => None,
-        _ => Some(Class(7)),
-    };
     let mut routes = one_host(Vec::new());
     let closed = HostName::Exact("closed.example".to_owned());
     routes.hosts.insert(closed, Arc::new(Host { closed: true, ..Host::default() }));
-    put_default(
-        &mut routes,
-        Some((Rule { action: Action::Respond(404), ..rule("none", Match::any()) }, Policy::default())),
-    );
-    let mut planner = Planner::new(classify, |_, _, _| TlsClass::default());
+    let unbounded = Match::path(PathMatch::Regex(unbounded_pattern()));
+    put_default(&mut routes, Some((rule("none", unbounded), Policy::default())));
+    let mut planner = Planner::new(|_, _| Class(7), |_, _, _| TlsClass::default());
     let mut writer = crate::support::writer(&crate::support::memory(1 << 16));
     writer.apply(&planner.plan(&routes, Revision(1))).expect("there is room");
     let mut table = route_table::Table::open(Arc::clone(writer.memory())).expect("a table");

@@ -40,7 +40,7 @@ pub fn writer(memory: &Memory) -> TableWriter<Memory> {
 
 pub fn planner() -> Planner {
     Planner::new(
-        |_, policy| Some(class_of(policy)),
+        |_, policy| class_of(policy),
         |_, host, policies| {
             let asked = host.rules.iter().map(|rule| &policies[rule.policy].client_tls).find(|tls| !tls.is_default());
             TlsClass(asked.map_or(0, |tls| 1 + u128::from(tls.prefers_own_order == Some(true))))
