@@ -18,6 +18,7 @@ use crate::common::{Bench, CLASS, eventually, free, programs};
 /// A host, what its Ingress says, and what ingress-nginx would write of it: beside servers, in its server, and in its location.
 struct Asked {
     host: &'static str,
+    path: &'static str,
     annotations: &'static [&'static str],
     http: &'static str,
     server: &'static str,
@@ -29,6 +30,7 @@ const AUTH: &str = "auth-url: http://auth.default.svc.cluster.local:AUTH/check";
 const ALL: &[Asked] = &[
     Asked {
         host: "rate.example",
+        path: "/",
         annotations: &["limit-rpm: '1'"],
         http: "limit_req_zone $binary_remote_addr zone=rate:5m rate=1r/m; limit_req_status 503;",
         server: "",
@@ -36,6 +38,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "connections.example",
+        path: "/",
         annotations: &["limit-connections: '2'"],
         http: "limit_conn_zone $binary_remote_addr zone=connections:5m; limit_conn_status 503;",
         server: "",
@@ -43,6 +46,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "password.example",
+        path: "/",
         annotations: &["auth-type: basic", "auth-secret: users", "auth-realm: The shop"],
         http: "",
         server: "",
@@ -50,6 +54,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "cors.example",
+        path: "/",
         annotations: &[
             "enable-cors: 'true'",
             "cors-allow-origin: https://shop.example.com",
@@ -73,6 +78,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "body.example",
+        path: "/",
         annotations: &["proxy-body-size: 1k", "proxy-request-buffering: 'on'"],
         http: "",
         server: "",
@@ -80,15 +86,17 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "streamed.example",
+        path: "/",
         annotations: &["proxy-request-buffering: 'off'"],
         http: "",
         server: "",
         location: "proxy_request_buffering off; client_max_body_size 0;",
     },
-    Asked { host: "short.example", annotations: &["proxy-buffer-size: 4k"], http: "", server: "", location: "proxy_buffer_size 4k;" },
-    Asked { host: "long.example", annotations: &["proxy-buffer-size: 16k"], http: "", server: "", location: "proxy_buffer_size 16k; proxy_busy_buffers_size 24k;" },
+    Asked { host: "short.example", path: "/", annotations: &["proxy-buffer-size: 4k"], http: "", server: "", location: "proxy_buffer_size 4k;" },
+    Asked { host: "long.example", path: "/", annotations: &["proxy-buffer-size: 16k"], http: "", server: "", location: "proxy_buffer_size 16k; proxy_busy_buffers_size 24k;" },
     Asked {
         host: "asked.example",
+        path: "/",
         annotations: &[AUTH, "auth-response-headers: X-User"],
         http: "",
         server: "location = /_auth { internal; proxy_pass http://127.0.0.1:AUTH/check; proxy_pass_request_body off; proxy_set_header Content-Length ''; }",
@@ -96,6 +104,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "signin.example",
+        path: "/",
         annotations: &[AUTH, "auth-signin: 'https://login.example/?rd=$scheme://$host$request_uri'"],
         http: "",
         server: "location = /_auth { internal; proxy_pass http://127.0.0.1:AUTH/check; proxy_pass_request_body off; proxy_set_header Content-Length ''; }
@@ -104,6 +113,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "range.example",
+        path: "/",
         annotations: &["whitelist-source-range: 192.0.2.0/24, 2001:db8::/32"],
         http: "",
         server: "",
@@ -111,6 +121,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "denied.example",
+        path: "/",
         annotations: &["denylist-source-range: 127.0.0.0/8"],
         http: "",
         server: "",
@@ -118,6 +129,7 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "moved.example",
+        path: "/",
         annotations: &["permanent-redirect: 'https://new.example/x$is_args$args'"],
         http: "",
         server: "",
@@ -125,10 +137,51 @@ const ALL: &[Asked] = &[
     },
     Asked {
         host: "told.example",
+        path: "/",
         annotations: &["upstream-vhost: inner.example", "connection-proxy-header: keep-alive"],
         http: "",
         server: "",
         location: "proxy_set_header Host inner.example; proxy_set_header Connection keep-alive;",
+    },
+];
+
+/// The end of [`ALL`], which has lines of snippets: they are what is written by hand.
+const SNIPPETS: &[Asked] = &[
+    Asked {
+        host: "within.example",
+        path: "/api",
+        annotations: &["configuration-snippet: 'rewrite ^/api/(.*)$ /inner/$1 break;'"],
+        http: "",
+        server: "",
+        location: "rewrite ^/api/(.*)$ /inner/$1 break;",
+    },
+    Asked {
+        host: "rewritten.example",
+        path: "/",
+        annotations: &[
+            "server-snippet: 'rewrite ^/old/(.*)$ /new/$1 permanent; rewrite ^/blog(/|$)(.*) https://blog.example/$2; rewrite ^(/a)$ $1/ redirect;'",
+        ],
+        http: "",
+        server: "rewrite ^/old/(.*)$ /new/$1 permanent; rewrite ^/blog(/|$)(.*) https://blog.example/$2; rewrite ^(/a)$ $1/ redirect;",
+        location: "",
+    },
+    Asked {
+        host: "all.example",
+        path: "/",
+        annotations: &["configuration-snippet: 'rewrite ^/(.*)$ https://new.example/x/$1 permanent;'"],
+        http: "",
+        server: "",
+        location: "rewrite ^/(.*)$ https://new.example/x/$1 permanent;",
+    },
+    Asked {
+        host: "said.example",
+        path: "/",
+        annotations: &[
+            "server-snippet: 'location = /ip { default_type text/plain; return 200 \"$remote_addr $host $request_method $args\"; } location = /no { return 403 \"$host\"; }'",
+        ],
+        http: "",
+        server: "location = /ip { default_type text/plain; return 200 \"$remote_addr $host $request_method $args\"; } location = /no { return 403 \"$host\"; }",
+        location: "",
     },
 ];
 
@@ -183,12 +236,15 @@ fn objects(backend: SocketAddr, auth: SocketAddr) -> String {
             "---\napiVersion: v1\nkind: Service\nmetadata: {{ name: {name} }}\nspec: {{ clusterIP: 127.0.0.1, ports: [{{ port: {port} }}] }}\n"
         )
     };
-    let ingresses: String = ALL.iter().map(|Asked { host, annotations, .. }| {
+    let ingresses: String = ALL
+        .iter()
+        .chain(SNIPPETS)
+        .map(|Asked { host, path, annotations, .. }| {
         let lines: String = annotations.iter().map(|line| format!("    nginx.ingress.kubernetes.io/{line}\n")).collect();
         let name = host.trim_end_matches(".example");
         format!(
             "---\napiVersion: networking.k8s.io/v1\nkind: Ingress\nmetadata:\n  name: {name}\n  annotations:\n{lines}spec:\n  ingressClassName: sparrow\n  \
-             rules:\n  - host: {host}\n    http: {{ paths: [{{ path: /, pathType: Prefix, backend: {{ service: {{ name: web, port: {{ number: {} }} }} }} }}] }}\n",
+             rules:\n  - host: {host}\n    http: {{ paths: [{{ path: {path}, pathType: Prefix, backend: {{ service: {{ name: web, port: {{ number: {} }} }} }} }}] }}\n",
             backend.port()
         )
     }).collect();
@@ -203,21 +259,22 @@ fn by_hand(binary: &Path, directory: &Path, (backend, auth): (SocketAddr, Socket
     let address = free();
     fs::create_dir(directory).unwrap();
     fs::write(directory.join("users"), "ann:{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ=\n").unwrap();
-    let http: String = ALL.iter().map(|asked| asked.http).collect();
+    let http: String = ALL.iter().chain(SNIPPETS).map(|asked| asked.http).collect();
     let servers: String = ALL
         .iter()
-        .map(|Asked { host, server, location, .. }| {
+        .chain(SNIPPETS)
+        .map(|Asked { host, path, server, location, .. }| {
             // What is said of a header in a location takes the place of what is said above it.
             let connection = if location.contains("Connection") { "" } else { "proxy_set_header Connection '';" };
             format!(
-                "server {{ listen {address}; server_name {host}; {server} location / {{ proxy_http_version 1.1; {connection} {location} proxy_pass \
+                "server {{ listen {address}; server_name {host}; {server} location {path} {{ proxy_http_version 1.1; {connection} {location} proxy_pass \
                  http://{backend}; }} }}\n"
             )
         })
         .collect();
     let config = format!(
         "worker_processes 1; pid nginx.pid; error_log error.log; user root; events {{ }}\nhttp {{ access_log off; client_body_temp_path body; proxy_temp_path \
-         proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi; absolute_redirect on; {http}\n{servers} }}"
+         proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi; port_in_redirect off; {http}\n{servers} }}"
     );
     fs::write(directory.join("nginx.conf"), config.replace("AUTH", &auth.port().to_string())).unwrap();
     let running = RunningNginx::start(binary, directory).unwrap();
@@ -284,6 +341,22 @@ fn answers(address: SocketAddr) -> Vec<(String, String)> {
         ("GET", "moved.example", "/a?b=c", String::new()),
         ("POST", "moved.example", "/a", body(3)),
         ("GET", "told.example", "/a%20b?c", String::new()),
+        ("GET", "within.example", "/api/a/b?c=d", String::new()),
+        ("GET", "within.example", "/api", String::new()),
+        ("GET", "within.example", "/api/", String::new()),
+        ("GET", "rewritten.example", "/old/a?b=c", String::new()),
+        ("GET", "rewritten.example", "/old/", String::new()),
+        ("GET", "rewritten.example", "/old", String::new()),
+        ("GET", "rewritten.example", "/blog", String::new()),
+        ("GET", "rewritten.example", "/blog/a/b?c", String::new()),
+        ("GET", "rewritten.example", "/blogs", String::new()),
+        ("POST", "rewritten.example", "/a", body(2)),
+        ("GET", "rewritten.example", "/a/", String::new()),
+        ("GET", "all.example", "/", String::new()),
+        ("GET", "all.example", "/a/b?c=d", String::new()),
+        ("GET", "said.example", "/ip?a=b", String::new()),
+        ("POST", "said.example", "/no", String::new()),
+        ("GET", "said.example", "/other", String::new()),
     ];
     for host in ["asked.example", "signin.example"] {
         for status in ["200", "202", "204", "401", "403", "404", "500", "302"] {
