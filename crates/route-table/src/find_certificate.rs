@@ -21,7 +21,8 @@ pub enum Handshake {
         /// What is asked of the client.
         tls_class: TlsClass,
         /// Bytes that another host does not have, nor this one with another certificate, or if something else is asked of its clients: a
-        /// session that was made with one is taken up again with the same only.
+        /// session that was made with one is taken up again with the same only. Hosts of one wildcard have others each: OpenSSL says of a session of
+        /// TLS 1.2 which host was named when it was made, and that may not be the wildcard's any more.
         session_context: Vec<u8>,
     },
     /// No host has such a name, or it has no certificate: the handshake is rejected.
@@ -39,7 +40,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             let Some(found) = table.find_host(&host, listener)? else { return Ok(Handshake::Rejected) };
             let tls_class = found.tls_class;
             let Some(id) = found.certificate else { return Ok(Handshake::Rejected) };
-            let session_context = [found.name, &[found.kind], &tls_class.0.to_be_bytes(), id.as_bytes()].concat();
+            let session_context = [&*host, &[found.kind], &tls_class.0.to_be_bytes(), id.as_bytes()].concat();
             Ok(Handshake::Certificate { id, tls_class, session_context })
         })
     }

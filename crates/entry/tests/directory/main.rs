@@ -5,6 +5,7 @@
 mod admin;
 mod affinity;
 mod basic_auth;
+mod client_certificates;
 mod commands;
 #[path = "../common/mod.rs"]
 mod common;

@@ -1,0 +1,80 @@
+//! Hosts whose clients need certificates, of several namespaces.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use crate::common::tls::{Certificate, secret};
+use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service};
+
+/// An Ingress of a host over TLS, whose clients need a certificate of this name's authority.
+fn asking(name: &str, host: &str, port: u16) -> String {
+    let annotations = format!(
+        "{{ name: {name}, annotations: {{ nginx.ingress.kubernetes.io/auth-tls-secret: default/{name}-ca }} }}"
+    );
+    ingress(name, host, "one", port, Some(name))
+        .replace(&format!("{{ name: {name} }}"), &annotations)
+        .replace(host, &format!("\"{host}\""))
+}
+
+/// The Secret of an authority: a client's certificate that signs itself.
+fn authority(name: &str, client: &Certificate) -> String {
+    let lines: String = client.pem.lines().map(|line| format!("    {line}\n")).collect();
+    format!("apiVersion: v1\nkind: Secret\nmetadata: {{ name: {name}-ca }}\nstringData:\n  ca.crt: |\n{lines}")
+}
+
+/// What openssl shows of a request for a host, on a connection for which another one may be named.
+fn s_client(bench: &Bench, named: &str, host: &str, more: &[&str]) -> String {
+    let mut child = Command::new("openssl")
+        .args(["s_client", "-ign_eof", "-servername", named, "-connect", &bench.https.to_string()])
+        .args(more)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    write!(child.stdin.take().unwrap(), "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+}
+
+#[test]
+fn session_of_a_wildcard_leads_into_no_host_that_came_below_it() {
+    let port = backend("one");
+    let [of_wild, of_own] = ["wild", "own"].map(Certificate::new);
+    // Debian's nginx by itself takes a session up at whichever host was named when it was made.
+    for program in &programs()[1..] {
+        let bench = Bench::new(program).with_https();
+        let (wild, own) = ("*.wild.example", "x.wild.example");
+        bench.write("class.yaml", &format!("{CLASS}---\n{}", service("one", port)));
+        let objects = |name: &str, host: &str, client: &Certificate| {
+            [asking(name, host, port), secret(name, &Certificate::new(host)), authority(name, client)].join("---\n")
+        };
+        bench.write("wild.yaml", &objects("wild", wild, &of_wild));
+        let entry = bench.start(&["run"]);
+        let files = [("wild.pem", &of_wild), ("own.pem", &of_own)].map(|(name, client)| {
+            let file = bench.path(name);
+            fs::write(&file, format!("{}{}", client.pem, client.key)).unwrap();
+            file.display().to_string()
+        });
+        let is_in = |text: &str| text.contains("HTTP/1.1 200");
+        eventually("served", || is_in(&s_client(&bench, own, own, &["-cert", &files[0]])));
+        let ways = [&["-tls1_2"][..], &["-tls1_2", "-no_ticket"], &["-tls1_3"]];
+        let sessions = ways.map(|way| bench.path(&way.concat()).display().to_string());
+        for (way, session) in ways.iter().zip(&sessions) {
+            let text = s_client(&bench, own, own, &[way, &["-cert", &files[0], "-sess_out", session][..]].concat());
+            assert!(is_in(&text), "{text}");
+        }
+        bench.write("own.yaml", &objects("own", own, &of_own));
+        eventually("asked by its own", || is_in(&s_client(&bench, own, own, &["-cert", &files[1]])));
+        eventually("of nobody else", || !is_in(&s_client(&bench, own, own, &["-cert", &files[0]])));
+        for (way, session) in ways.iter().zip(&sessions) {
+            for named in [own, "y.wild.example"] {
+                for _ in 0..8 {
+                    let text = s_client(&bench, named, own, &[way, &["-sess_in", session][..]].concat());
+                    assert!(!is_in(&text), "{program:?} {way:?} {named}: {text}");
+                }
+            }
+        }
+        entry.terminate();
+    }
+}
