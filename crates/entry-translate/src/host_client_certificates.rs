@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{ClientCertificates, HostName, Reason};
+use entry_model::{Action, ClientCertificates, HostName, Reason};
 
 use crate::attach::AttachedObject;
 use crate::attached_claims::AttachedClaim;
@@ -58,5 +58,14 @@ pub fn of_rule(own: Option<&ClientCertificates>, host: &ClientCertificates) -> C
         None => host.clone(),
         Some(own) if own.verification() == host.verification() => own.clone(),
         Some(_) => ClientCertificates::Unusable,
+    }
+}
+
+/// What is done with the requests of a rule whose clients are asked for this. Texts and redirects are told before a location asks for anything,
+/// so that where nobody may ask there must be none.
+pub fn action_of(action: &Action, asked: Option<&ClientCertificates>) -> Action {
+    match (action, asked) {
+        (Action::Answer(_) | Action::Redirect(_), Some(ClientCertificates::Unusable)) => Action::UNAVAILABLE,
+        _ => action.clone(),
     }
 }

@@ -16,7 +16,7 @@ use crate::certificate_selection::{CertificateSelection, Lack, SelectedCertifica
 use crate::claim::{CanaryClaim, Claim, Claims, DefaultClaim};
 use crate::claim_site::ClaimSite;
 use crate::host_actions::HostActions;
-use crate::host_client_certificates::{of_rule, select_client_certificates};
+use crate::host_client_certificates::{action_of, of_rule, select_client_certificates};
 use crate::host_client_tls::select_client_tls;
 use crate::left_out::{LeftOutPaths, LeftOutPathsByHost};
 use crate::owners::HostLists;
@@ -448,6 +448,7 @@ impl HostMerger {
         let own = claim.policy.client_certificates.as_ref();
         let asked = connections.asked.as_ref().filter(|_| !claim.matches.path.is_acme_challenge());
         let client_certificates = asked.map(|asked| of_rule(own, asked));
+        let action = action_of(&claim.action, client_certificates.as_ref());
         let is_as_asked = (redirect_to_https, &client_certificates, &connections.tls)
             == (claim.policy.redirect_to_https, &claim.policy.client_certificates, &claim.policy.client_tls);
         let policy = if is_as_asked {
@@ -462,13 +463,7 @@ impl HostMerger {
             _ => self.policies.intern(&policy),
         };
         self.last = Some((policy, id));
-        Rule {
-            listeners: ListenerSet::ALL,
-            matches: claim.matches.clone(),
-            action: claim.action.clone(),
-            policy: id,
-            origin: origin.clone(),
-        }
+        Rule { listeners: ListenerSet::ALL, matches: claim.matches.clone(), action, policy: id, origin: origin.clone() }
     }
 
     /// The hosts, which are sorted, as a map that shares with that of last time what did not change.
@@ -506,8 +501,9 @@ impl HostMerger {
             let message = "Certificates of clients can be asked for where a host is named only. Until one is, what no rule matches is answered 503";
             attached[winner].draft.report_loss(&claim.site, Reason::Unsupported, message.to_owned());
         }
+        let action = action_of(action, policy.client_certificates.as_ref());
         let policy = self.policies.intern(&policy);
-        Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action: action.clone(), policy, origin })
+        Some(Rule { listeners: ListenerSet::ALL, matches: Match::any(), action, policy, origin })
     }
 }
 

@@ -25,6 +25,11 @@ fn authority(name: &str, client: &Certificate) -> String {
 
 /// What openssl shows of a request for a host, on a connection for which another one may be named.
 fn s_client(bench: &Bench, named: &str, host: &str, more: &[&str]) -> String {
+    s_client_for(bench, "/", named, host, more)
+}
+
+/// The same, for a path.
+fn s_client_for(bench: &Bench, path: &str, named: &str, host: &str, more: &[&str]) -> String {
     let mut child = Command::new("openssl")
         .args(["s_client", "-ign_eof", "-servername", named, "-connect", &bench.https.to_string()])
         .args(more)
@@ -33,8 +38,32 @@ fn s_client(bench: &Bench, named: &str, host: &str, more: &[&str]) -> String {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    write!(child.stdin.take().unwrap(), "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(child.stdin.take().unwrap(), "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
     String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
+}
+
+#[test]
+fn texts_and_redirects_of_a_host_whose_authority_is_lost_are_closed() {
+    let port = backend("one");
+    let snippet = "location = /text { return 200 \"text\"; } location = /away { return 302 https://b.example/; }";
+    let with_snippet = format!("ca, nginx.ingress.kubernetes.io/server-snippet: '{snippet}' }} }}");
+    for program in &programs() {
+        let bench = Bench::new(program).with_https();
+        let (host, client) = ("a.example", Certificate::new("own"));
+        let own = asking("own", host, port).replace("ca } }", &with_snippet);
+        let all = [CLASS, &service("one", port), &own, &secret("own", &Certificate::new(host))].join("---\n");
+        bench.write("all.yaml", &all);
+        bench.write("ca.yaml", &authority("own", &client));
+        let entry = bench.start(&["run"]);
+        let answers = |status: &str| {
+            let are = |path: &str| s_client_for(&bench, path, host, host, &[]).contains(&format!("HTTP/1.1 {status}"));
+            ["/", "/text", "/away"].into_iter().all(are)
+        };
+        eventually("asked", || answers("400"));
+        bench.remove("ca.yaml");
+        eventually("closed", || answers("503"));
+        entry.terminate();
+    }
 }
 
 #[test]
