@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use entry_model::{
     Certificate, CertificateId, ClientCertificateRule, ClientCertificates, ClientVerification, Host, HostName, Policy,
-    Routes, VerificationMode,
+    Routes, Rule, VerificationMode,
 };
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
@@ -397,6 +397,66 @@ fn session_of_another_host_does_not_lead_in() {
     }
 }
 
+#[test]
+fn no_way_to_say_a_host_leads_past_its_demand() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, two) = (Authority::new("one"), Authority::new("two"));
+    let [of_one, of_two] = [&one, &two].map(|authority| authority.client(directory.path(), "robot", 2));
+    let usable = |authority| Some(ClientCertificates::Usable(rule(authority, |_| {})));
+    let mut routes = with_one_certificate(hosts([
+        ("one.example", usable(&one)),
+        ("two.example", usable(&two)),
+        ("open.example", None),
+        ("any", None),
+    ]));
+    let any = routes.hosts.remove(&HostName::Exact("any".to_owned())).unwrap();
+    routes.hosts.insert(HostName::Any, any);
+    let host = routes.hosts.get_mut(&HostName::Exact("one.example".to_owned())).unwrap();
+    let kept = Arc::make_mut(host);
+    kept.rules = vec![Rule { policy: kept.rules[0].policy, ..forward(prefix("/"), backend("secret"), false) }];
+    let names = [
+        None,
+        Some("one.example"),
+        Some("ONE.EXAMPLE"),
+        Some("one.example."),
+        Some("one.example.."),
+        Some("one.example:443"),
+        Some("open.example"),
+        Some("OPEN.EXAMPLE."),
+        Some("two.example"),
+        Some("unknown"),
+        Some("127.0.0.1"),
+    ];
+    let heads = [
+        "GET / HTTP/1.1\r\nHost: one.example\r\n",
+        "GET / HTTP/1.1\r\nHost: ONE.example.\r\n",
+        "GET / HTTP/1.1\r\nHost: one.example:80\r\n",
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: one.example\r\n",
+        "GET https://one.example/ HTTP/1.1\r\nHost: open.example\r\n",
+        "GET https://ONE.example:443/ HTTP/1.1\r\nHost: 127.0.0.1\r\n",
+        "GET https://open.example/ HTTP/1.1\r\nHost: one.example\r\n",
+        "GET / HTTP/1.0\r\nHost: one.example\r\n",
+        "GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: one.example\r\n",
+    ];
+    for binary in binaries() {
+        let nginx = Nginx::start(&binary, &routes, |_| {});
+        let own = ask(&nginx, "one.example", Some(&of_one), &["-i"]).1;
+        assert_eq!(testbed::http::header_of(&own, "Backend"), Some("secret"), "{own}");
+        for (name, certificate) in names.into_iter().flat_map(|name| [(name, None), (name, Some(&of_two))]) {
+            let named = name.map_or(vec!["-noservername"], |name| vec!["-servername", name]);
+            let shown = certificate.map_or(Vec::new(), |file| vec!["-cert", file.to_str().unwrap()]);
+            for (version, head) in ["-tls1_2", "-tls1_3"].into_iter().flat_map(|v| heads.map(|head| (v, head))) {
+                let text = s_client_that_sends(&nginx, head, &[&[version], &named[..], &shown].concat());
+                assert!(!text.contains("Backend: secret"), "{version} {name:?} {certificate:?} {head}: {text}");
+            }
+        }
+        for head in heads {
+            let answer = nginx.send(format!("{head}Connection: close\r\n\r\n"));
+            assert_ne!(answer.header("Backend"), "secret", "{head}");
+        }
+    }
+}
+
 /// What openssl shows of a request for a host.
 fn s_client(nginx: &Nginx, version: &str, host: &str, more: &[&str]) -> String {
     s_client_for(nginx, version, host, host, more)
@@ -404,17 +464,23 @@ fn s_client(nginx: &Nginx, version: &str, host: &str, more: &[&str]) -> String {
 
 /// The same, on a connection that is opened for another host.
 fn s_client_for(nginx: &Nginx, version: &str, opened: &str, host: &str, more: &[&str]) -> String {
+    let named = [&["-servername", opened, version], more].concat();
+    s_client_that_sends(nginx, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), &named)
+}
+
+/// The same, of a request that begins with this.
+fn s_client_that_sends(nginx: &Nginx, head: &str, arguments: &[&str]) -> String {
     use std::io::Write as _;
     use std::process::{Command, Stdio};
 
     let mut child = Command::new("openssl")
-        .args(["s_client", "-ign_eof", "-servername", opened, version, "-connect", &nginx.https.to_string()])
-        .args(more)
+        .args(["s_client", "-ign_eof", "-connect", &nginx.https.to_string()])
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    write!(child.stdin.take().unwrap(), "GET / HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").unwrap();
+    write!(child.stdin.take().unwrap(), "{head}Connection: close\r\n\r\n").unwrap();
     String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned()
 }
