@@ -185,10 +185,14 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     }
 
     /// Whether a request's connection was opened for a host that now has another certificate than that of the request, or asks something
-    /// else of its clients. One that was opened with the certificate before is as good as a new one.
+    /// else of its clients. One that was opened with the certificate before is as good as a new one. One that was opened for no host was asked what all
+    /// are, whichever server nginx takes for the request.
     fn is_misdirected(&mut self, asked: (&str, TlsClass), request: &Request<'_>) -> Result<bool, Fault> {
         let (opened_for, asked_for) = (lower_case(request.server_name), lower_case(request.host));
-        if opened_for.is_empty() || opened_for == asked_for {
+        if opened_for.is_empty() {
+            return Ok(asked.1 != TlsClass::default());
+        }
+        if opened_for == asked_for {
             return Ok(false);
         }
         let opened_for = self.find_host(&opened_for, request.listener.0)?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use entry_model::{Balancing, CertificateId, ClientCertificates, HostName, Listener, Routes};
+use entry_model::{Balancing, CertificateId, ClientCertificates, HostName, Listener, Routes, VerificationMode};
 use nginx_conf::Settings;
 
 use super::balancing::{self, balanced, session};
@@ -72,6 +72,25 @@ fn routes_and_certificates_of_a_host_that_asks_for_certificates_of_clients() {
         fs::write(&file, &second.certificates[&renewed].chain).unwrap();
         let trusted = ["--no-insecure", "--cacert", file.to_str().unwrap()];
         assert_eq!(ask(nginx, "a.example", Some(&known), &trusted).0, "200", "the new certificate");
+    }
+}
+
+#[test]
+fn connection_for_no_host_leads_into_none_that_asks_something_of_it() {
+    let own = Authority::new("own");
+    let optional = rule(&own, |asked| asked.mode = VerificationMode::Optional);
+    let mut routes = hosts([("a.example", Some(ClientCertificates::Usable(optional))), ("b.example", None)]);
+    routes.hosts.insert(HostName::Any, Arc::clone(&routes.hosts[&HostName::Exact("b.example".to_owned())]));
+    for binary in binaries() {
+        let published = Published::start(&binary, &routes);
+        let status =
+            |opened: &str, host: &str| ask(&published.nginx, opened, None, &["-H", &format!("Host: {host}")]).0;
+        // Addresses are not named (RFC 6066, section 3).
+        for (opened, host, expected) in
+            [("a.example", "a.example", "200"), ("127.0.0.1", "a.example", "421"), ("127.0.0.1", "b.example", "200")]
+        {
+            assert_eq!(status(opened, host), expected, "{opened} {host}");
+        }
     }
 }
 

@@ -152,9 +152,10 @@ fn host_is_served_on_connections_whose_clients_were_asked_what_it_asks_alone() {
         (0, "a", "a", false),
         (2, "a", "a", false),
         (1, "b", "b", false),
-        // Who names no host is asked by the server alone.
-        (1, "", "a", true),
+        // Who names no host was asked what all are.
+        (1, "", "a", false),
         (0, "", "a", false),
+        (0, "", "b", true),
     ] {
         assert_eq!(is_served(server, server_name, host), expected, "{server} {server_name} {host}");
     }
