@@ -158,6 +158,7 @@ impl LastTranslation {
             left_out: &left_out,
             default: bonds.default.clone(),
         };
+
         // From here on the change is followed.
         let selected = |merger: &HostMerger| {
             let of = |name: &HostName| merger.certificate(name).cloned();

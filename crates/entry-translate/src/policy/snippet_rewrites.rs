@@ -215,6 +215,7 @@ mod tests {
             assert!(read_pattern_redirect(&read_statements(text).unwrap()[0]).is_none(), "{text}");
         }
     }
+
     #[test]
     fn rewrite_within_a_path_is_known_where_it_takes_all_that_follows() {
         let read = |text: &str, paths: &[&str]| read_path_target(&read_statements(text).unwrap()[0], paths);

@@ -18,7 +18,6 @@ use tokio::time::Instant;
 use super::backoff::Backoff;
 use super::frame_table::{FrameTable, RecordCounts};
 use super::table_confirmation::{Confirmed, TableConfirmation};
-
 use super::table_report::TableReport;
 use super::{Supervisor, TICK};
 use crate::child::RevisionError;
