@@ -161,9 +161,18 @@ fn manager_reports_statistics_and_enforces_quotas() {
     let full = || cluster.ceph(&["osd", "pool", "ls", "detail"]).unwrap().contains("full_quota");
     let took = wait_until("the full flag", Duration::from_secs(10), full);
     println!("full after {took:?}");
+}
 
-    // The manager adds no pool of its own.
+#[test]
+fn manager_makes_no_pool_of_its_own() {
+    let cluster = Ceph::start(CephOptions { mgr: true, ..CephOptions::default() }).unwrap();
+    // It keeps this when it has looked after the devices for the first time, for which it wants a pool.
+    let looked = || cluster.ceph(&["config-key", "exists", "mgr/devicehealth/last_scrape"]).is_ok();
+    wait_until("it has looked", Duration::from_secs(20), looked);
+    // It looks again at every change of the OSD map.
+    cluster.create_pool("rbd").unwrap();
     assert_eq!(cluster.rados(&["lspools"]).unwrap(), "rbd\n");
+    cluster.wait_healthy(Duration::from_secs(20)).unwrap();
 }
 
 /// `testbed ceph -- sh` that prints the directory, then ends with status 7 once its input closes.

@@ -117,6 +117,11 @@ mgr_data = {dir}/$name
 mgr_stats_period = 1
 mgr_tick_period = 1
 mgr_disabled_modules = {MGR_MODULES_OFF}
+# Its module `devicehealth` makes a pool of its own once there are as many OSDs as the manager takes a pool to have replicas.
+# That there never are is all that keeps it: its option `enable_monitoring` holds only after it was read, and a change of the
+# OSD map may come before.
+osd_pool_default_size = 2
+mon_warn_on_too_few_osds = false
 "
     );
     // A daemon finds a monitor that was frozen or restarted within a second; a client keeps Ceph's own pace.

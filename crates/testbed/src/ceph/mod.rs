@@ -464,11 +464,6 @@ impl Daemons for Ceph {
     fn start_daemon(&self, daemon: Daemon) -> Result<()> {
         let name = daemon.name();
         ensure!(self.find(daemon)?.is_none(), "{name} runs already");
-        if daemon == Daemon::Mgr {
-            // Else it makes a pool of its own. Only the monitor's configuration can say so, and before the first start
-            // it has to be forced, since the monitor does not know the manager's modules yet.
-            self.ceph(&["config", "set", "mgr", "mgr/devicehealth/enable_monitoring", "false", "--force"])?;
-        }
         let output = self.dir.join("log").join(format!("{name}.out"));
         let out = File::create(&output).with_context(|| format!("create {}", output.display()))?;
         let mut command = Command::new(daemon.program());
