@@ -164,6 +164,24 @@ fn manager_reports_statistics_and_enforces_quotas() {
 }
 
 #[test]
+fn manager_has_statistics_when_it_is_started() {
+    let cluster = Ceph::start(CephOptions::default()).unwrap();
+    let read = |args: &[&str]| -> serde_json::Value { serde_json::from_str(&cluster.ceph(args).unwrap()).unwrap() };
+    // The OSD is slow to report.
+    let frozen = cluster.frozen(Daemon::Osd).unwrap();
+    std::thread::scope(|scope| {
+        let start = scope.spawn(|| cluster.start_daemon(Daemon::Mgr));
+        let available = || read(&["mgr", "stat", "--format", "json"])["available"] == true;
+        wait_until("a manager", Duration::from_secs(20), available);
+        sleep(Duration::from_secs(1));
+        assert!(!start.is_finished());
+        drop(frozen);
+        start.join().unwrap().unwrap();
+    });
+    assert_eq!(read(&["df", "--format", "json"])["stats"]["total_bytes"], 8_u64 << 30);
+}
+
+#[test]
 fn manager_makes_no_pool_of_its_own() {
     let cluster = Ceph::start(CephOptions { mgr: true, ..CephOptions::default() }).unwrap();
     // It keeps this when it has looked after the devices for the first time, for which it wants a pool.

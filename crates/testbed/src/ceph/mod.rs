@@ -79,7 +79,7 @@ pub struct CephOptions {
     /// Where the OSD keeps its objects.
     pub store: Store,
     /// Starts a manager too, about two seconds and 300 MiB: without one, pool statistics read 0 and quotas are not
-    /// enforced. It can be started later with [`Daemons::start_daemon`].
+    /// enforced. It can be started later with [`Daemons::start_daemon`], which returns when the OSD, too, has reported to it.
     pub mgr: bool,
 }
 
@@ -436,15 +436,20 @@ impl Ceph {
     }
 
     fn serves(&self, daemon: Daemon) -> Result<bool> {
-        let (answer, field, expected) = match daemon {
-            Daemon::Mon => (self.ask(daemon, "mon_status").ok(), "state", "leader"),
-            Daemon::Osd => (self.ask(daemon, "status").ok(), "state", "active"),
-            Daemon::Mgr => (Some(self.ceph(&["mgr", "stat", "--format", "json"])?), "active_name", "x"),
+        let answer = match daemon {
+            Daemon::Mon => self.ask(daemon, "mon_status").ok(),
+            Daemon::Osd => self.ask(daemon, "status").ok(),
+            Daemon::Mgr => Some(self.ceph(&["status", "--format", "json"])?),
         };
         // There may be no socket yet, or one left by the daemon before, or a daemon that does not know the command yet.
         let Some(answer) = answer else { return Ok(false) };
         let Ok(answer) = serde_json::from_str::<serde_json::Value>(&answer) else { return Ok(false) };
-        Ok(answer[field] == expected && (daemon != Daemon::Mgr || answer["available"] == true))
+        Ok(match daemon {
+            Daemon::Mon => answer["state"] == "leader",
+            Daemon::Osd => answer["state"] == "active",
+            // It is `available` before it heard from the OSD, and has no statistics until then.
+            Daemon::Mgr => answer["mgrmap"]["available"] == true && answer["pgmap"]["bytes_total"].as_u64() > Some(0),
+        })
     }
 }
 
