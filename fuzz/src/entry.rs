@@ -18,7 +18,8 @@ use entry_translate::{
 use nginx_conf::lexer::lex;
 use nginx_conf::shape::check;
 use nginx_conf::{
-    LineOrigin, Modules, Settings, TemplateError, Version, object_of_error, reason_of_error, render, render_template,
+    FrameNeeds, LineOrigin, Modules, Settings, TemplateError, Version, object_of_error, reason_of_error, render,
+    render_template,
 };
 
 /// Whether an input is well-formed.
@@ -47,7 +48,7 @@ fn settings() -> [Settings; 2] {
 fn served(snapshot: &Snapshot) -> Routes {
     let built = translate(snapshot, &TranslateSettings::default());
     for settings in settings() {
-        check(&built.routes, &render(&built.routes, &settings));
+        check(&built.routes, &render(&built.routes, &FrameNeeds::of(&built.routes), &settings));
     }
     built.routes
 }
@@ -236,7 +237,7 @@ pub fn values(data: &[u8]) -> bool {
     let routes = routes(data);
     let mut good = true;
     for settings in settings() {
-        let revision = render(&routes, &settings);
+        let revision = render(&routes, &FrameNeeds::of(&routes), &settings);
         check(&routes, &revision);
         good &= revision.notes.is_empty();
         let Ok(revision) = render_template(PLACES, &routes, &settings) else {

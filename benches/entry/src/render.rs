@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use bench_figures::figure::{Figure, Samples, time};
 use bench_figures::process::thread_time;
+use entry::table_plan::TablePlan;
 use entry_model::{
     Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IpFamily, Meta, PathType, PortRef, Service,
     ServiceKind, ServicePort, Snapshot,
@@ -65,11 +66,15 @@ fn once(snapshot: &Snapshot, routes: u32) -> Result<(Duration, Duration)> {
     let (translate_settings, conf) = (TranslateSettings::default(), nginx_conf::Settings::default());
     let (began, before) = (Instant::now(), thread_time()?);
     let built = translate(snapshot, &translate_settings);
-    let revision = nginx_conf::render(&built.routes, &conf);
+    let mut plan = TablePlan::default();
+    plan.plan(&built.routes, &conf);
+    let (frame, table) = (nginx_conf::render(&built.routes, plan.needs(), &conf), plan.whole());
+    let bytes = table.encode().len();
     let took = (began.elapsed(), thread_time()?.saturating_sub(before));
     let count: usize = built.routes.hosts.values().map(|host| host.rules.len()).sum();
     ensure!(count == routes as usize, "{count} routes of {routes}");
-    ensure!(revision.notes.is_empty(), "not all was written: {:?}", revision.notes.first());
+    ensure!(bytes > 0, "there is no table");
+    ensure!(frame.notes.is_empty(), "not all was written: {:?}", frame.notes.first());
     Ok(took)
 }
 

@@ -12,6 +12,8 @@ use crate::pem;
 const MAX_CERTIFICATES: usize = 10;
 /// Fewest bits of an RSA key that TLS libraries take at their usual level of security: 112 bits. They round up.
 pub const MIN_RSA_BITS: usize = 2047;
+/// Fewest bits of a curve for the same.
+const MIN_EC_BITS: usize = 224;
 
 /// What the owner of a certificate that is served should know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +116,19 @@ fn weakness(certificate: &X509Certificate<'_>) -> Option<&'static str> {
         Ok(PublicKey::RSA(key)) if key.key_size() < MIN_RSA_BITS && bit_length(key.modulus) < MIN_RSA_BITS => {
             Some("has an RSA key of less than 2048 bits")
         }
+        Ok(PublicKey::EC(point)) if ec_bits(point.data()) < MIN_EC_BITS => {
+            Some("has a key on a curve of less than 224 bits")
+        }
         _ => None,
+    }
+}
+
+/// The bits of a coordinate of a point, which is compressed or not (SEC 1, 2.3.3).
+fn ec_bits(point: &[u8]) -> usize {
+    match point {
+        [2 | 3, x @ ..] => x.len() * 8,
+        [_, both @ ..] => both.len() / 2 * 8,
+        [] => 0,
     }
 }
 

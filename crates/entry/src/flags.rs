@@ -111,7 +111,7 @@ pub struct RunFlags {
 /// The flags of `render`.
 #[derive(Debug, Clone, Args)]
 pub struct RenderFlags {
-    /// Print how it differs from the configuration that is live on the volume; ends with 1 if it does
+    /// Print how it differs from the configuration that is live on the volume; ends with 1 if it does, which is a reload. Routes are not part of it
     #[arg(long)]
     pub diff: bool,
     /// Print the routes, a line each, instead of the configuration

@@ -36,7 +36,7 @@ pub struct Generator {
     translation: entry_translate::TranslateSettings,
     translator: Translator,
     settings: FollowedSettings,
-    template: Option<String>,
+    layout: Layout,
     quarantine: Quarantine,
     closed_ports: ClosedPorts,
     /// The ports of services that were written last.
@@ -50,8 +50,15 @@ pub struct Generator {
     host_owners: Arc<HostOwners>,
     /// Where that is kept over restarts.
     record: Option<HostRecord>,
-    /// The table of the routes, where a module of nginx routes by one.
-    table: Option<TablePlan>,
+}
+
+/// What a configuration is written as.
+#[derive(Debug)]
+enum Layout {
+    /// A frame, and a table by which nginx's module routes.
+    Table(Box<TablePlan>),
+    /// A template of the operator's.
+    Template(String),
 }
 
 /// A configuration, and what it was made of.
@@ -82,7 +89,7 @@ impl Generator {
             translation: flags.translate_settings(),
             translator: Translator::default(),
             settings: FollowedSettings::new(flags.shared_settings(nginx_version)?, flags.objects.config.clone()),
-            template: template.transpose()?,
+            layout: template.transpose()?.map_or_else(|| Layout::Table(Box::default()), Layout::Template),
             quarantine: Quarantine::default(),
             closed_ports: ClosedPorts::default(),
             streams: SortedMap::default(),
@@ -91,13 +98,15 @@ impl Generator {
             offered: Vec::new(),
             host_owners: record.as_ref().map(HostRecord::read).unwrap_or_default(),
             record,
-            table: flags.traffic.nginx_module.as_ref().map(|_| TablePlan::default()),
         })
     }
 
-    /// The table of the routes, where a module of nginx routes by one.
+    /// The table of the routes, if there is no template.
     pub(crate) fn table(&mut self) -> Option<&mut TablePlan> {
-        self.table.as_mut()
+        match &mut self.layout {
+            Layout::Table(table) => Some(table),
+            Layout::Template(_) => None,
+        }
     }
 
     /// Makes a configuration of a snapshot.
@@ -223,7 +232,8 @@ impl Generator {
             Some((created(object), object.clone(), *bytes))
         });
         let in_table = shortage.unwritten.iter().filter_map(|(id, bytes)| {
-            let object = self.table.as_ref()?.certificate_owner(id)?;
+            let Layout::Table(table) = &self.layout else { return None };
+            let object = table.certificate_owner(id)?;
             Some((created(object), object.clone(), *bytes))
         });
         let mut newest: Vec<_> = unwritten.chain(in_table).collect();
@@ -250,14 +260,15 @@ impl Generator {
     fn write(&mut self, routes: &Routes) -> Result<Revision, TemplateError> {
         let settings = Arc::clone(self.settings.current());
         let conf = &settings.nginx;
-        if let Some(template) = &self.template {
-            return nginx_conf::render_template(template, routes, conf);
+        match &mut self.layout {
+            Layout::Template(template) => nginx_conf::render_template(template, routes, conf),
+            Layout::Table(table) => {
+                table.plan(routes, conf);
+                let mut frame = nginx_conf::render(routes, table.needs(), conf);
+                frame.notes.extend(table.notes());
+                Ok(frame)
+            }
         }
-        let Some(table) = &mut self.table else { return Ok(nginx_conf::render(routes, conf)) };
-        let left = table.plan(routes, conf);
-        let mut frame = nginx_conf::render_frame(routes, &left, table.needs(), conf);
-        frame.notes.extend(table.notes().cloned());
-        Ok(frame)
     }
 }
 

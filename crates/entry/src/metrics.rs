@@ -42,9 +42,8 @@ pub async fn render_metrics(state: &AdminState) -> String {
 async fn route_totals(state: &AdminState) -> Vec<RouteTotals> {
     let Some(nginx) = &state.nginx else { return Vec::new() };
     let Some(counter) = nginx.route_counter.clone() else { return Vec::new() };
-    let live = nginx.status().live;
     // It may read the whole table.
-    tokio::task::spawn_blocking(move || counter.totals(live.as_deref())).await.unwrap_or_default()
+    tokio::task::spawn_blocking(move || counter.totals()).await.unwrap_or_default()
 }
 
 #[derive(Debug)]

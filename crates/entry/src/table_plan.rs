@@ -1,18 +1,15 @@
-//! What of the routes is in the table that a module of nginx routes by, and what is left to the frame.
+//! What is in the table that nginx's module routes by, and what the frame must have for that.
 //!
 //! ```text
 //! Routes ─► planner ─► changes since the table that was published last ─► volume
-//!              └► what the table does not carry, what its routes need ─► frame
+//!        └► what they need ─► frame
 //! ```
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{
-    Action, Certificate, CertificateId, Destination, Host, HostName, ObjectRef, PolicyId, Protocol, Routes, Rule,
-    SortedMap,
-};
-use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings};
+use entry_model::{Action, Certificate, CertificateId, Host, HostName, ObjectRef, Routes, SortedMap};
+use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings, unreachable_notes};
 use route_table::{Changes, Class, Planner, Revision, TlsClass};
 
 /// Plans the table of the routes, and remembers what was published of it.
@@ -49,7 +46,7 @@ impl Default for TablePlan {
                 },
                 |name, host, policies| TlsClass(HostTls::of(name, host, policies).map_or(0, |tls| tls.class())),
             ),
-            needs: FrameNeeds::default(),
+            needs: FrameNeeds::of_any(),
             hosts: SortedMap::default(),
             unreachable: BTreeMap::new(),
             revision: Revision(0),
@@ -61,8 +58,8 @@ impl Default for TablePlan {
 }
 
 impl TablePlan {
-    /// Plans the table of these routes for an nginx. What it leaves to the frame. It costs what changed.
-    pub fn plan(&mut self, routes: &Routes, settings: &Settings) -> Routes {
+    /// Plans the table of these routes for an nginx. It costs what changed.
+    pub fn plan(&mut self, routes: &Routes, settings: &Settings) {
         let next = Revision(self.revision.0 + 1);
         let planned = self.planner.plan(routes, next);
         if planned.base.is_none() || !planned.changes.is_empty() {
@@ -70,13 +67,11 @@ impl TablePlan {
             self.changes.merge(planned.changes);
         }
         self.certificates[0] = routes.certificates.clone();
-        let left: BTreeSet<&HostName> = self.planner.hosts_left_to_frame().collect();
         let before = std::mem::replace(&mut self.hosts, routes.hosts.clone());
         let mut added = FrameNeeds::default();
         for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
             let host = self.hosts.get(name);
             self.needs.set_tls(name, host.and_then(|host| HostTls::of(name, host, &routes.policies)));
-            let host = host.filter(|_| !left.contains(name));
             let rules = || host.into_iter().flat_map(|host| &host.rules);
             rules().for_each(|rule| added.add(rule, routes.policy(rule)));
             let notes: Vec<_> = rules().flat_map(|rule| unreachable_notes(rule, settings)).collect();
@@ -86,22 +81,22 @@ impl TablePlan {
                 self.unreachable.insert(Some(name.clone()), notes);
             }
         }
-        // Hosts that are left to the frame fall back on it.
-        let is_default_left = self.planner.is_default_left_to_frame() || !left.is_empty();
         routes.default.iter().for_each(|rule| added.add(rule, routes.policy(rule)));
-        let default = routes.default.iter().filter(|_| !is_default_left);
-        self.unreachable.insert(None, default.flat_map(|rule| unreachable_notes(rule, settings)).collect());
+        let of_default = routes.default.iter().flat_map(|rule| unreachable_notes(rule, settings));
+        self.unreachable.insert(None, of_default.collect());
         if !self.needs.cover(&added) {
             // The frame changes anyway, so what nobody needs any more goes with it.
-            self.needs = needs(routes, &left).with_tls_of(std::mem::take(&mut self.needs));
+            self.needs = FrameNeeds::of(routes);
         }
-        left_to_frame(routes, &left, is_default_left)
     }
 
-    /// What is told of rules of the table whose backends this nginx cannot reach. What is left to the frame is told of where it is
-    /// written.
-    pub fn notes(&self) -> impl Iterator<Item = &RenderNote> {
-        self.unreachable.values().flatten()
+    /// What is told of rules of the table: whose backends this nginx cannot reach, and what does not fit into the table.
+    pub fn notes(&self) -> impl Iterator<Item = RenderNote> {
+        let not_carried = self
+            .planner
+            .not_carried()
+            .map(|rule| RenderNote { object: rule.origin.clone(), message: rule.to_string() });
+        self.unreachable.values().flatten().cloned().chain(not_carried)
     }
 
     /// What the routes that were planned last need of the frame.
@@ -171,56 +166,13 @@ impl TablePlan {
     }
 }
 
-/// What the routes of the table need of the frame.
-fn needs(routes: &Routes, left: &BTreeSet<&HostName>) -> FrameNeeds {
-    let mut needs = FrameNeeds::default();
-    // Of all rules that are treated alike one is enough.
-    let mut seen: HashSet<(PolicyId, Protocol, bool)> = HashSet::new();
-    let hosts = routes.hosts.iter().filter(|(name, _)| !left.contains(name));
-    for rule in hosts.flat_map(|(_, host)| &host.rules).chain(&routes.default) {
-        let mut is_new = matches!(rule.action, Action::Answer(_));
-        for backend in backends(rule) {
-            is_new |= seen.insert((rule.policy, backend.protocol, backend.keep_alive));
-        }
-        if is_new {
-            needs.add(rule, routes.policy(rule));
-        }
-    }
-    needs
-}
-
-fn backends(rule: &Rule) -> impl Iterator<Item = &entry_model::Backend> {
-    let shares = match &rule.action {
-        Action::Forward(forward) => &forward.backends[..],
-        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => &[],
-    };
-    shares.iter().filter_map(|share| match &share.destination {
-        Destination::Backend(backend) => Some(backend),
-        Destination::Status(_) => None,
-    })
-}
-
-/// The routes of these hosts only, with the default or without it.
-fn left_to_frame(routes: &Routes, left: &BTreeSet<&HostName>, is_default_left: bool) -> Routes {
-    let host = |name: &&HostName| Some(((*name).clone(), Arc::clone(routes.hosts.get(*name)?)));
-    let hosts: SortedMap<HostName, Arc<Host>> = left.iter().filter_map(host).collect();
-    let endpoints = routes.endpoints.clone();
-    let default = routes.default.clone().filter(|_| is_default_left);
-    let (listeners, policies) = (routes.listeners.clone(), routes.policies.clone());
-    // What is no HTTP is written of all routes, and the certificates of all are in the table.
-    Routes { listeners, default, policies, endpoints, hosts, ..Routes::default() }
-}
-
-fn unreachable_notes(rule: &Rule, settings: &Settings) -> Vec<RenderNote> {
-    backends(rule).filter_map(|backend| nginx_conf::unreachable_note(rule, backend, settings)).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use entry_model::{
         AddedHeader, Affinity, AnswerHeaders, Backend, Balancing, ClientCertificateRule, ClientCertificates, ClientTls,
         ClientVerification, FixedAnswer, Forward, HeaderField, Key, Kind, Listener, ListenerSet, Match, PathMatch,
-        PathRewrite, Policies, Policy, SessionCookie, Timeouts, VerificationMode, WeightedBackend,
+        PathRewrite, Policies, Policy, PolicyId, Protocol, Rule, SessionCookie, Timeouts, VerificationMode,
+        WeightedBackend,
     };
 
     use super::*;
@@ -254,9 +206,9 @@ mod tests {
     }
 
     fn frame(plan: &mut TablePlan, routes: &Routes) -> String {
-        let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
-        let left = plan.plan(routes, &settings);
-        nginx_conf::render_frame(routes, &left, plan.needs(), &settings).hash
+        let settings = Settings::default();
+        plan.plan(routes, &settings);
+        nginx_conf::render(routes, plan.needs(), &settings).hash
     }
 
     #[test]
@@ -301,17 +253,15 @@ mod tests {
 
     #[test]
     fn hosts_whose_clients_are_asked_something_else_change_without_another_frame() {
-        let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
         for authority in [Some("one"), None] {
             let mut plan = TablePlan::default();
             let first = frame(&mut plan, &asking(80, authority));
-            assert!(plan.plan(&asking(80, authority), &settings).hosts.is_empty(), "{authority:?}");
             assert_eq!(frame(&mut plan, &asking(81, authority)), first, "{authority:?}");
             // What they are asked is the frame's, and goes with whoever asks it.
-            let second = frame(&mut plan, &asking(81, Some("two")));
             let none = frame(&mut plan, &Routes { hosts: routes(81, 1).hosts, ..asking(81, authority) });
-            assert!(first != second && second != none && none != first, "{authority:?}");
             assert_eq!(frame(&mut plan, &asking(82, authority)), first, "{authority:?}");
+            let second = frame(&mut plan, &asking(81, Some("two")));
+            assert!(first != second && second != none && none != first, "{authority:?}");
         }
     }
 
@@ -326,12 +276,16 @@ mod tests {
             rule.policy = routes.policies.intern(&other.policies[rule.policy]);
             routes.hosts.insert(HostName::Exact(format!("{number}.example")), Arc::clone(host));
         }
-        let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
-        let left = plan.plan(&routes, &settings);
-        let frame = nginx_conf::render_frame(&routes, &left, plan.needs(), &settings);
+        let settings = Settings::default();
+        plan.plan(&routes, &settings);
+        let frame = nginx_conf::render(&routes, plan.needs(), &settings);
         let config = String::from_utf8(frame.files["nginx.conf"].clone()).unwrap();
         let server = config.rsplit("ssl_verify_client on;").next().unwrap();
-        assert_eq!(server.matches("location = \"sparrow-http-").count(), 2, "with and without: {server}");
+        assert_eq!(
+            server.matches("location = \"sparrow-http-").count(),
+            3,
+            "with, without, and the plainest: {server}"
+        );
         assert_eq!(frame.files.keys().filter(|path| path.starts_with("authorities/")).count(), 10);
     }
 
@@ -353,7 +307,7 @@ mod tests {
             };
             let mut plan = TablePlan::default();
             let first = frame(&mut plan, &shares(&[1]));
-            assert!(plan.plan(&shares(&[9, 1]), &Settings::default()).hosts.is_empty(), "{affinity:?}");
+            assert_eq!(frame(&mut plan, &shares(&[9, 1])), first, "{affinity:?}");
             assert_eq!(frame(&mut plan, &shares(&[5, 1, 4])), first, "{affinity:?}");
         }
     }
@@ -375,10 +329,9 @@ mod tests {
             };
             routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
             routes.default = Some(Rule { action: answer, ..forward("/", 80, policy) });
-            let settings = Settings { module: Some("/module.so".into()), ..Settings::default() };
-            let left = plan.plan(&routes, &settings);
-            assert!(left.hosts.is_empty() && left.default.is_none());
-            nginx_conf::render_frame(&routes, &left, plan.needs(), &settings).hash
+            let settings = Settings::default();
+            plan.plan(&routes, &settings);
+            nginx_conf::render(&routes, plan.needs(), &settings).hash
         };
         let plain = with_text("/a", "one", None);
         assert_eq!(with_text("/b", "two", None), plain);

@@ -263,8 +263,13 @@ async fn all_metrics() -> anyhow::Result<String> {
     let nginx = testbed::nginx::debian();
     let free = testbed::ports::free_address()?;
     let line = ["sparrow-entry", "run", "--access-log", "off", "--http", &free.to_string()].map(str::to_owned);
-    let paths =
-        [("--nginx", nginx.display().to_string()), ("--volume", path("volume")), ("--runtime", path("runtime"))];
+    let module = testbed::nginx::module().display().to_string();
+    let paths = [
+        ("--nginx", nginx.display().to_string()),
+        ("--nginx-module", module),
+        ("--volume", path("volume")),
+        ("--runtime", path("runtime")),
+    ];
     let paths = paths.into_iter().flat_map(|(flag, path)| [flag.to_owned(), path]);
     let Command::Run(flags) = flags::parse(line.into_iter().chain(paths))?.command else { panic!("not `run`") };
     let program = &flags.configuration.program;

@@ -28,7 +28,7 @@ const UTF8: &str = concat!(
     r#"[\\xf1-\\xf3][\\x80-\\xbf]{3}|\\xf4[\\x80-\\x8f][\\x80-\\xbf]{2})*+$""#
 );
 
-/// The object that asked for a route, as [`crate::location`] writes it: its namespace and its name.
+/// The object that asked for a route, as the module has it: its namespace and its name.
 const ROUTE: &str = r#""~^[A-Za-z]+ (?<sparrow_namespace_of_route>[^/]+)/(?<sparrow_name_of_route>.+)$""#;
 
 /// How many pieces of ASCII a mended value has at most. What is behind them is left out, and the mark stands for it.

@@ -1,6 +1,6 @@
 //! By what of a request an upstream chooses among its servers.
 
-use entry_model::{Balancing, HashPart, SessionCookie};
+use entry_model::{HashPart, SessionCookie};
 
 use crate::Settings;
 use crate::policy_class::content_name;
@@ -46,14 +46,4 @@ pub fn of_cookie(cookie: &SessionCookie, value: &'static str) -> Option<Token> {
     // Of several cookies of one name the first counts.
     let others = Pattern::default().own("~^(?:[ \t]*+(?!").literal(&cookie.name).own("=)[^;]*+;)*+[ \t]*+");
     others.literal(&cookie.name).own(value).token()
-}
-
-/// Adds the number by which a share of a request is chosen: all requests of a session have the same.
-pub fn write_number(text: Text, balancing: &Balancing) -> Text {
-    match balancing {
-        Balancing::Session(cookie) if !cookie.changes_share => {
-            text.own("${sparrow_session_").plain_of(&content_name(cookie), '_').own("}")
-        }
-        _ => text.own("$request_id"),
-    }
 }

@@ -3,7 +3,7 @@
 use crate::Settings;
 use crate::shared_headers::answer_header;
 use crate::token::{Text, Token};
-use crate::writer::{Directive, Writer, constant, constant_block, directive, entry};
+use crate::writer::{Directive, Writer, constant, directive, entry};
 
 /// The answers that are given where a rule decides: status, variable, text.
 const ANSWERS: [(&str, &str, &str); 4] = [
@@ -46,21 +46,11 @@ pub fn answer_headers(settings: &Settings) -> Vec<Directive<'static>> {
     FOR_GRPC.iter().cloned().chain(settings.headers.of_answers(settings).into_iter().map(answer_header)).collect()
 }
 
-/// Says that there is nothing, to requests that are well-formed.
+/// What a location has that says that there is nothing.
 pub fn not_found(settings: &Settings) -> Vec<Directive<'static>> {
-    [std::slice::from_ref(&REJECT), &answer_headers(settings), &NOT_FOUND].concat()
+    let answer = directive("return").words(["404", "$sparrow_404"]);
+    answer_headers(settings).into_iter().chain([answer]).collect()
 }
-
-static NOT_FOUND_ARGUMENTS: [Token; 2] = [Token::word("404"), Token::word("$sparrow_404")];
-static NOT_FOUND: [Directive<'static>; 1] = [constant("return", &NOT_FOUND_ARGUMENTS)];
-static BAD_REQUEST_ARGUMENTS: [Token; 2] = [Token::word("400"), Token::word("$sparrow_400")];
-/// Says that the path of the request is not in its plain form.
-pub static BAD_REQUEST: Directive<'static> = constant("return", &BAD_REQUEST_ARGUMENTS);
-
-static REJECT_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_uri_rejected)")];
-/// Whatever becomes of a request, one with dot segments is rejected; and if `$sparrow_path` is set, one that does not begin
-/// with it.
-pub static REJECT: Directive<'static> = constant_block("if", &REJECT_ARGUMENTS, std::slice::from_ref(&BAD_REQUEST));
 
 /// What is at the level of `http`: the texts, and what they are for.
 pub fn http() -> Vec<Directive<'static>> {

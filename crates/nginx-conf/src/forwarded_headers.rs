@@ -10,14 +10,8 @@ use crate::client_filter::halves;
 use crate::client_headers::{CLIENT_HEADERS, OWN_HEADERS};
 use crate::header::Header;
 use crate::token::{Text, Token};
-use crate::writer::{Directive, case, constant, directive, entry, map};
-use crate::{HeaderName, Settings, Version};
-
-/// From here on nginx answers 400 to a `Host` that is none; before, it routes by what is in front of the first colon.
-const STRICT_HOST: Version = Version::new(1, 31, 0);
-
-/// A `Host` as RFC 3986 has it: a name or an address, and a port.
-const HOST: &str = r#""~^(?:[A-Za-z0-9._~!$&()*+,;=%-]+|\\[[0-9A-Fa-f:.]+\\])(?::[0-9]{0,5})?$""#;
+use crate::writer::{Directive, case, directive, entry, map};
+use crate::{HeaderName, Settings};
 
 /// The port of a host, from 1 to 65535.
 const PORT_OF_HOST: &str = concat!(
@@ -98,44 +92,26 @@ fn kept(settings: &Settings) -> Vec<(&str, Token, Token)> {
     all.collect()
 }
 
-/// The variables that they need, but for those that a module has itself.
-pub fn variables(settings: &Settings, has_module: bool) -> Vec<Directive<'static>> {
-    let mut all = Vec::new();
-    if has_module && !settings.trusts_proxies() {
-        return all;
+/// The variables that they need, but for those that the module has: what it says is what the client said, and not what a trusted proxy
+/// says.
+pub fn variables(settings: &Settings) -> Vec<Directive<'static>> {
+    if !settings.trusts_proxies() {
+        return Vec::new();
     }
-    if settings.version < STRICT_HOST && !has_module {
-        let cases = vec![case("default", "1"), case("\"\"", "0"), case(HOST, "0")];
-        all.push(map("$http_host", "$sparrow_no_host", cases));
-    }
-    // What a trusted proxy says is none of the module's.
-    let host = if settings.trusts_proxies() { "$sparrow_forwarded_host" } else { "$sparrow_host" };
-    all.extend(believed(settings));
+    let mut all = believed(settings);
     all.push(map(
         settings.scheme_variable(),
         "$sparrow_scheme_port",
         vec![case("default", "80"), case("https", "443")],
     ));
     let by_scheme = case("default", "$sparrow_scheme_port");
-    all.push(map(host, "$sparrow_port", vec![by_scheme, case(PORT_OF_HOST, "$sparrow_port_named")]));
+    let cases = vec![by_scheme, case(PORT_OF_HOST, "$sparrow_port_named")];
+    all.push(map("$sparrow_forwarded_host", "$sparrow_port", cases));
     all
-}
-
-static NO_HOST_ARGUMENTS: [Token; 1] = [Token::word("($sparrow_no_host)")];
-static BAD_REQUEST_ARGUMENTS: [Token; 1] = [Token::word("400")];
-static BAD_REQUEST: [Directive<'static>; 1] = [constant("return", &BAD_REQUEST_ARGUMENTS)];
-
-/// What a server needs to refuse a `Host` that is none.
-pub fn check_host(settings: &Settings) -> Option<Directive<'static>> {
-    let check = crate::writer::constant_block("if", &NO_HOST_ARGUMENTS, &BAD_REQUEST);
-    (settings.version < STRICT_HOST).then_some(check)
 }
 
 /// What trusted proxies say of the client.
 fn believed(settings: &Settings) -> Vec<Directive<'static>> {
-    if !settings.trusts_proxies() {
-        return Vec::new();
-    }
     let mut all = trust(settings);
     let told = |header: &'static str, name: &'static str, default: &'static str, cases: Vec<Directive<'static>>| {
         map(header, name, [vec![case("default", default)], cases].concat())

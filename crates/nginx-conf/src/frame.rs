@@ -1,29 +1,28 @@
-//! The frame: what of nginx.conf does not change with the routes, where a module finds these in a table.
+//! The frame: what of nginx.conf does not change with the routes, which the module finds in a table.
 //!
 //! ```text
 //! listener ─► server of all hosts ─► the module finds the route ─► location of its policy ─► upstream of its protocol
 //!                                                               └► location of an answer
-//!          ├► servers of hosts that the table does not carry, each with the same, and locations of its own
 //!          └► over TLS, servers of hosts whose clients are asked for certificates or speak other ciphers, as that of all hosts
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use entry_model::{Host, HostName, Listener, Scheme};
+use entry_model::{AddedHeader, FixedAnswer, HostName, Listener, Policy, Protocol, Routes, Scheme};
 
+use crate::backend_protocols::{is_http2, missing_module, proxy_module, scheme};
 use crate::context::Context;
-use crate::error_page::{self, answer_headers};
+use crate::error_page::{self, answer_headers, not_found};
 use crate::frame_needs::{ForwardLocation, FrameNeeds, TextLocation};
 use crate::host_tls::HostTls;
-use crate::listen;
-use crate::policy::headers;
+use crate::listen::{self, HttpsSockets};
+use crate::policy::{PolicySet, headers};
 use crate::policy_class::PolicyClass;
-use crate::proxy_target::{proxy_module, scheme, write_treatment};
-use crate::server::{CLOSED_HOST, EMPTY_HOST, Servers, server_name_of};
+use crate::proxy_module::ProxyModule;
+use crate::server_name::server_name_of;
 use crate::token::{Text, Token, is_host_name, path_token};
-use crate::upstream;
 use crate::writer::{Directive, Writer, directive};
-use crate::{RenderNote, Settings, endpoint_choice, policy, redirect};
+use crate::{RenderNote, Settings, endpoint_choice, policy};
 
 /// How many idle connections to backends a worker keeps, of all of one protocol.
 const KEPT_CONNECTIONS: usize = 2048;
@@ -61,7 +60,7 @@ pub fn http(settings: &Settings, own_address: &'static str) -> Vec<Directive<'st
 
 /// The module.
 pub fn load_module(settings: &Settings) -> Option<Directive<'static>> {
-    Some(directive("load_module").token(path_token(settings.module.as_deref()?)?))
+    Some(directive("load_module").token(path_token(&settings.module)?))
 }
 
 /// What a worker tells of the table by which it routes.
@@ -82,121 +81,106 @@ pub fn write_upstreams(writer: &mut Writer<'_>, needs: &FrameNeeds, settings: &S
     }
 }
 
-/// Writes the servers.
-pub fn write_servers<'a>(
-    servers: &Servers<'a>,
-    needs: &'a FrameNeeds,
-    writer: &mut Writer<'a>,
-    notes: &mut Vec<RenderNote>,
-) {
-    let hosts = &servers.routes.hosts;
-    let any = hosts.get(&HostName::Any).map_or(&EMPTY_HOST, |host| host);
-    for (listener, is_first) in servers.routes.listeners.iter().zip([true].into_iter().chain(std::iter::repeat(false)))
-    {
-        let frame = FrameServer { servers, needs, listener };
-        // What cannot be written is the same at each listener, and told once.
-        let mut told = Vec::new();
-        frame.write(&HostName::Any, any, writer, &mut told);
-        for (name, host) in hosts.iter().filter(|(name, _)| **name != HostName::Any) {
-            frame.write(name, host, writer, &mut told);
-        }
-        frame.write_tls_servers(writer, &mut told);
-        if is_first {
-            notes.append(&mut told);
-        }
-    }
+/// What the servers are made of.
+pub struct FrameServers<'a> {
+    /// The routes, of which the listeners and the names of hosts are here.
+    pub routes: &'a Routes,
+    /// What they need.
+    pub needs: &'a FrameNeeds,
+    /// What all locations have in common.
+    pub context: Context<'a>,
+    /// What is outside of the locations that forward, of their policies.
+    pub policies: &'a PolicySet<'a>,
+    /// Where HTTPS is listened for.
+    pub https: HttpsSockets,
 }
 
-/// The servers of one listener.
-struct FrameServer<'s, 'a> {
-    servers: &'s Servers<'a>,
-    needs: &'a FrameNeeds,
-    listener: &'s Listener,
-}
-
-impl<'a> FrameServer<'_, 'a> {
-    /// Writes the server of a host that the table does not carry, or of all others.
-    fn write(&self, name: &HostName, host: &'a Host, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        let is_any = *name == HostName::Any;
-        let is_tls = self.listener.protocol == Scheme::Https;
-        let first = host.rules.first().map(|rule| &rule.origin);
-        // The module ends the handshake of a host without certificate.
-        if is_tls && host.certificate.is_none() && !is_any {
-            return;
-        }
-        let server_name = match server_name_of(name) {
-            Ok(server_name) => server_name,
-            Err(message) => {
-                notes.extend(first.map(|object| RenderNote { object: object.clone(), message }));
-                return;
+impl<'a> FrameServers<'a> {
+    /// Writes all of them.
+    pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
+        let below_wildcards = self.below_wildcards();
+        for (number, listener) in self.routes.listeners.iter().enumerate() {
+            self.write_server((listener, true), None, Vec::new(), writer);
+            // What cannot be written is the same at each listener, and told once.
+            let mut told = Vec::new();
+            self.write_tls_servers(listener, &below_wildcards, writer, &mut told);
+            if number == 0 {
+                notes.append(&mut told);
             }
-        };
-        let server = directive("server").origin(first.filter(|_| !is_any));
-        if self.open(&server, server_name, is_any, self.needs.tls.get(name), writer) {
-            self.write_routing(host, is_any, writer, notes);
-            writer.close();
         }
     }
 
-    /// Writes the servers over TLS of hosts that the table carries and whose clients are asked something else than all are, one for all that
-    /// ask the same. Each has what every server has, and nothing of any host.
-    fn write_tls_servers(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        if self.listener.protocol != Scheme::Https {
+    /// The names of hosts whose clients are asked what all are, below wildcards of which that is not so: nginx would take such a wildcard's
+    /// server for them, which may be of another namespace.
+    fn below_wildcards(&self) -> Vec<&'a str> {
+        let Self { routes, needs, .. } = *self;
+        let parent = |name: &'a HostName| if let HostName::OneLabel(parent) = name { Some(&**parent) } else { None };
+        let wildcards: HashSet<&str> = needs.tls.keys().filter_map(parent).collect();
+        if wildcards.is_empty() {
+            return Vec::new();
+        }
+        let exact = routes.hosts.keys().filter(|name| !needs.tls.contains_key(*name));
+        let exact = exact.filter_map(|name| if let HostName::Exact(name) = name { Some(&**name) } else { None });
+        exact.filter(|name| name.split_once('.').is_some_and(|(_, parent)| wildcards.contains(parent))).collect()
+    }
+
+    /// The names that servers have.
+    pub fn exact_names(&self) -> Vec<&'a str> {
+        let exact = |name: &'a HostName| if let HostName::Exact(name) = name { Some(&**name) } else { None };
+        self.needs.tls.keys().filter_map(exact).chain(self.below_wildcards()).collect()
+    }
+
+    /// Writes the servers over TLS of hosts whose clients are asked something else than all are, one for all that ask the same. Each has
+    /// what every server has, and nothing of any host.
+    fn write_tls_servers(
+        &self,
+        listener: &Listener,
+        below_wildcards: &[&str],
+        writer: &mut Writer<'a>,
+        notes: &mut Vec<RenderNote>,
+    ) {
+        if listener.protocol != Scheme::Https {
             return;
         }
         let mut by_class: BTreeMap<u128, (&HostTls, Vec<Token>)> = BTreeMap::new();
-        let carried = self.needs.tls.iter().filter(|(name, _)| !self.servers.routes.hosts.contains_key(name));
-        for (name, tls) in carried {
+        for (name, tls) in &self.needs.tls {
             match server_name_of(name) {
-                Ok(server_name) => by_class.entry(tls.class()).or_insert((tls, Vec::new())).1.extend(server_name),
+                Ok(server_name) => by_class.entry(tls.class()).or_insert((tls, Vec::new())).1.push(server_name),
                 Err(message) => notes.push(RenderNote { object: tls.origin.clone(), message }),
             }
         }
         for (tls, names) in by_class.into_values() {
-            self.write_server_of_table(Some(tls), names, writer, notes);
+            self.write_server((listener, false), Some(tls), names, writer);
         }
-        // Else a handshake for them would be asked what is asked for the wildcard, which may be of another namespace.
-        let names = self.servers.below_wildcards.iter().filter(|name| is_host_name(name));
+        let names = below_wildcards.iter().filter(|name| is_host_name(name));
         let names: Vec<_> = names.filter_map(|name| Token::literal(name)).collect();
         if !names.is_empty() {
-            self.write_server_of_table(None, names, writer, notes);
+            self.write_server((listener, false), None, names, writer);
         }
     }
 
-    fn write_server_of_table(
+    /// Writes a server of a listener: what finds a request's route in the table, and where requests go from there. None if it listens
+    /// nowhere: nginx would by itself, at port 80.
+    fn write_server(
         &self,
+        (listener, is_default): (&Listener, bool),
         tls: Option<&'a HostTls>,
         names: Vec<Token>,
         writer: &mut Writer<'a>,
-        notes: &mut Vec<RenderNote>,
     ) {
-        if self.open(&directive("server").origin(tls.map(|tls| &tls.origin)), names, false, tls, writer) {
-            self.write_routing(&CLOSED_HOST, false, writer, notes);
-            writer.close();
-        }
-    }
-
-    /// Begins a server, with what it is called and what it asks of clients over TLS; false if it listens nowhere.
-    fn open(
-        &self,
-        server: &Directive<'a>,
-        names: impl IntoIterator<Item = Token>,
-        is_any: bool,
-        tls: Option<&HostTls>,
-        writer: &mut Writer<'a>,
-    ) -> bool {
-        let listens = self.listens(is_any);
+        let settings = self.context.settings;
+        let listens = self.listens(listener, is_default);
         if listens.is_empty() {
-            return false;
+            return;
         }
-        writer.open(server);
+        writer.open(&directive("server").origin(tls.map(|tls| &tls.origin)));
         for listen in &listens {
             writer.write(listen);
         }
         for name in names {
             writer.write(&directive("server_name").token(name));
         }
-        if self.listener.protocol == Scheme::Https {
+        if listener.protocol == Scheme::Https {
             let class = tls.map(|tls| format!("{:032x}", tls.class()));
             let class = class.and_then(|class| Text::default().plain_of(&class, '_').token());
             writer.write(&class.into_iter().fold(directive("sparrow_certificates"), Directive::token));
@@ -204,52 +188,51 @@ impl<'a> FrameServer<'_, 'a> {
                 policy::write_server(writer, tls);
             }
         }
-        true
-    }
-
-    /// Where the listener listens.
-    fn listens(&self, is_any: bool) -> Vec<Directive<'static>> {
-        let Servers { settings, routes, https, .. } = *self.servers;
-        match self.listener.protocol {
-            Scheme::Https => listen::https(routes, settings, https, is_any).chain(listen::http2(settings)).collect(),
-            Scheme::Http => listen::http(routes, settings, is_any).collect(),
-        }
-    }
-
-    /// Writes what finds a request's route in the table, and where requests go from there.
-    fn write_routing(&self, host: &'a Host, is_any: bool, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        writer.write(&directive("sparrow_route").token(Token::number(self.listener.id.0)));
-        let settings = self.servers.settings;
+        writer.write(&directive("sparrow_route").token(Token::number(listener.id.0)));
         // The module itself refuses a host that is none.
         for shared in settings.filter.check().into_iter().chain([error_page::location(settings)]) {
             writer.write(&shared);
         }
-        self.write_table_locations(writer);
-        self.servers.write_rules(host, is_any, Some(self.needs), writer, notes);
+        self.write_locations(writer);
+        policy::write_locations(writer, self.policies, &self.context);
+        writer.close();
     }
 
-    /// The locations to which the module leads requests.
-    fn write_table_locations(&self, writer: &mut Writer<'_>) {
+    /// Where the listener listens.
+    fn listens(&self, listener: &Listener, is_default: bool) -> Vec<Directive<'static>> {
+        let (routes, settings) = (self.routes, self.context.settings);
+        match listener.protocol {
+            Scheme::Https => {
+                listen::https(routes, settings, self.https, is_default).chain(listen::http2(settings)).collect()
+            }
+            Scheme::Http => listen::http(routes, settings, is_default).collect(),
+        }
+    }
+
+    /// The locations to which the module leads requests, and one for what it would lead nowhere.
+    fn write_locations(&self, writer: &mut Writer<'_>) {
+        let settings = self.context.settings;
         for (status, page) in ANSWERS {
             // Of words of this program: nginx can read them.
             let _ =
                 writer.line("location").words(["="]).text(|text| text.own("sparrow-answer-").own(status)).open(None);
-            for directive in &answer_headers(self.servers.settings) {
+            for directive in &answer_headers(settings) {
                 writer.write(directive);
             }
             writer.write(&directive("return").words([status, page]));
             writer.close();
         }
+        writer.write(&directive("location").words(["/"]).block(not_found(settings)));
         for location in &self.needs.locations {
             let mark = writer.mark();
             // Without it nothing is forwarded there, so a policy that cannot be written opens nothing.
-            if write_forward_location(writer, location, &self.servers.context(false)).is_none() {
+            if write_forward_location(writer, location, &self.context).is_none() {
                 writer.take_back(&mark);
             }
         }
         for (class, location) in &self.needs.texts {
             let mark = writer.mark();
-            if write_text_location(writer, *class, location, self.servers.settings).is_none() {
+            if write_text_location(writer, *class, location, settings).is_none() {
                 writer.take_back(&mark);
             }
         }
@@ -261,7 +244,7 @@ fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, c
     let settings = context.settings;
     let protocol = location.upstream.protocol;
     writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
-    if upstream::missing_module(protocol, settings).is_some() {
+    if missing_module(protocol, settings).is_some() {
         for directive in &answer_headers(settings) {
             writer.write(directive);
         }
@@ -290,7 +273,7 @@ fn write_text_location(
     let name = |text: Text| text.own("sparrow-text-").plain_of(&class.to_string(), '_');
     writer.line("location").words(["="]).text(name).open(None)?;
     match &location.answer {
-        Some(answer) => redirect::answer(writer, answer, &location.headers, settings)?,
+        Some(answer) => write_text(writer, answer, &location.headers, settings)?,
         None => {
             headers::write_of_text(writer, &location.headers, settings)?;
             writer.line("return").words(["503", "$sparrow_503"]).end()?;
@@ -298,4 +281,34 @@ fn write_text_location(
     }
     writer.close();
     Some(())
+}
+
+/// Answers with a text in which something of the request stands, and with these headers.
+fn write_text(writer: &mut Writer<'_>, answer: &FixedAnswer, added: &[AddedHeader], settings: &Settings) -> Option<()> {
+    // Else what a path ends with would say what the text is.
+    writer.line("types").open(None)?;
+    writer.close();
+    writer.line("default_type").token(&Token::constant(answer.content_type())?).end()?;
+    headers::write_of_text(writer, added, settings)?;
+    let text = headers::parts_token(answer.parts(), settings)?;
+    writer.line("return").token(&Token::number(answer.status())).token(&text).end()
+}
+
+/// Writes what `proxy_pass` needs to speak a protocol, and what the policy asks for.
+fn write_treatment(
+    writer: &mut Writer<'_>,
+    protocol: Protocol,
+    policy: &Policy,
+    module: ProxyModule,
+    context: &Context<'_>,
+) -> Option<()> {
+    if is_http2(protocol) && module == ProxyModule::Proxy {
+        writer.line("proxy_http_version").words(["2"]).end()?;
+        writer.line("proxy_pass_trailers").words(["on"]).end()?;
+        writer.line("set").words(["$sparrow_te", "$sparrow_trailers"]).end()?;
+    }
+    if policy.speaks_http_1_0 && !is_http2(protocol) {
+        writer.line("proxy_http_version").words(["1.0"]).end()?;
+    }
+    policy::write(writer, policy, protocol, module, context)
 }

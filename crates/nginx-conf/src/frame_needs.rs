@@ -1,9 +1,11 @@
 //! What routes of a table need of the frame: locations that carry their policies out, and upstreams of the protocols that
 //! their backends speak.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use entry_model::{Action, AddedHeader, Destination, FixedAnswer, HostName, Policy, Protocol, Rule};
+use entry_model::{
+    Action, AddedHeader, Backend, Destination, FixedAnswer, HostName, Policy, PolicyId, Protocol, Routes, Rule,
+};
 
 use crate::host_tls::HostTls;
 use crate::policy::headers;
@@ -49,30 +51,54 @@ pub(crate) struct TableUpstream {
 }
 
 impl FrameNeeds {
+    /// What the plainest of all routes needs: every frame has it, so that the first of them needs no other one.
+    pub fn of_any() -> Self {
+        let (mut needs, policy) = (Self::default(), Policy::default());
+        needs.add_backend(TableUpstream { protocol: Protocol::Http, keep_alive: true }, &policy);
+        needs
+    }
+
+    /// What all rules and hosts of these routes need.
+    pub fn of(routes: &Routes) -> Self {
+        let mut needs = Self::of_any();
+        // Of all rules that are treated alike one is enough.
+        let mut seen: HashSet<(PolicyId, Protocol, bool)> = HashSet::new();
+        for rule in routes.rules() {
+            let mut is_new = matches!(rule.action, Action::Answer(_));
+            for backend in backends(rule) {
+                is_new |= seen.insert((rule.policy, backend.protocol, backend.keep_alive));
+            }
+            if is_new {
+                needs.add(rule, routes.policy(rule));
+            }
+        }
+        for (name, host) in &routes.hosts {
+            needs.set_tls(name, HostTls::of(name, host, &routes.policies));
+        }
+        needs
+    }
+
     /// Adds what a rule with its policy needs.
     pub fn add(&mut self, rule: &Rule, policy: &Policy) {
-        let shares = match &rule.action {
-            Action::Forward(forward) => &forward.backends[..],
-            Action::Answer(answer) => {
-                let location = || TextLocation {
-                    answer: answer.fixed_text().is_none().then(|| answer.clone()),
-                    headers: policy.answer_headers.added.clone(),
-                };
-                self.texts.extend(PolicyClass::of_text(answer, policy).map(|class| (class, location())));
-                &[]
-            }
-            Action::Redirect(_) | Action::Respond(_) => &[],
-        };
-        for share in shares {
-            let Destination::Backend(backend) = &share.destination else { continue };
-            let upstream = TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive };
-            self.upstreams.insert(upstream);
-            self.locations.insert(ForwardLocation {
-                upstream,
-                class: PolicyClass::of(policy),
-                policy: carried_out_by_location(policy),
-            });
+        if let Action::Answer(answer) = &rule.action {
+            let location = || TextLocation {
+                answer: answer.fixed_text().is_none().then(|| answer.clone()),
+                headers: policy.answer_headers.added.clone(),
+            };
+            self.texts.extend(PolicyClass::of_text(answer, policy).map(|class| (class, location())));
         }
+        for backend in backends(rule) {
+            self.add_backend(TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive }, policy);
+        }
+    }
+
+    fn add_backend(&mut self, upstream: TableUpstream, policy: &Policy) {
+        self.upstreams.insert(upstream);
+        self.locations.insert(ForwardLocation {
+            upstream,
+            class: PolicyClass::of(policy),
+            policy: carried_out_by_location(policy),
+        });
     }
 
     /// Says what the clients of a host are asked over TLS; none if that is what all are. Unlike all else, nobody must be asked what nobody needs.
@@ -81,12 +107,6 @@ impl FrameNeeds {
             Some(tls) => drop(self.tls.insert(name.clone(), tls)),
             None => drop(self.tls.remove(name)),
         }
-    }
-
-    /// The same, of all hosts of others.
-    #[must_use]
-    pub fn with_tls_of(self, others: Self) -> Self {
-        Self { tls: others.tls, ..self }
     }
 
     /// Whether a frame that has these has the locations and upstreams that others need.
@@ -109,6 +129,18 @@ impl FrameNeeds {
     pub(crate) fn protocols(&self) -> BTreeSet<Protocol> {
         self.upstreams.iter().map(|upstream| upstream.protocol).collect()
     }
+}
+
+/// The backends to which a rule forwards requests.
+pub fn backends(rule: &Rule) -> impl Iterator<Item = &Backend> {
+    let shares = match &rule.action {
+        Action::Forward(forward) => &forward.backends[..],
+        Action::Redirect(_) | Action::Respond(_) | Action::Answer(_) => &[],
+    };
+    shares.iter().filter_map(|share| match &share.destination {
+        Destination::Backend(backend) => Some(backend),
+        Destination::Status(_) => None,
+    })
 }
 
 impl ForwardLocation {

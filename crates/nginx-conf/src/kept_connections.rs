@@ -12,8 +12,8 @@ pub(crate) const KEPT_BY_DEFAULT: Version = Version::new(1, 29, 7);
 /// Connections to backends that are kept for further requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeptConnections {
-    /// Most idle ones of a worker to one backend, or where a module routes by a table to all of one protocol; as many as the number of
-    /// backends allows if not given. None are kept if 0.
+    /// Most idle ones of a worker to all backends of one protocol, and with a template to one backend; 2048 if not given, and with a template
+    /// as many as the number of backends allows. None are kept if 0.
     pub most: Option<u32>,
     /// How long one may be idle.
     pub idle: Duration,

@@ -3,11 +3,11 @@
 //! nginx puts `proxy_set_header` and `grpc_set_header` of an outer level in force only in a location that has none of its own; so a
 //! location that has one repeats all others, and so it is with `add_header` and what is hidden. This is the only place that does so.
 
+use crate::backend_protocols::BackendProtocols;
 use crate::context::Context;
 use crate::header::Header;
 use crate::proxy_module::ProxyModule;
 use crate::token::Token;
-use crate::upstream::Upstreams;
 use crate::writer::Writer;
 use crate::{Settings, forwarded_headers};
 
@@ -91,7 +91,7 @@ impl LocationHeaders {
             return Some(());
         }
         let is_own = |name: &Token| self.to_backend.iter().any(|(own, _)| own.is_same_header(name));
-        let shared = of_all(module, context.settings, context.upstreams);
+        let shared = of_all(module, context.settings, context.protocols);
         let repeated = shared.iter().filter(|(name, _)| !is_own(name));
         for (name, value) in repeated.chain(&self.to_backend) {
             check_length(name, module)?;
@@ -115,20 +115,20 @@ impl LocationHeaders {
 }
 
 /// What all backends are told where no location says otherwise.
-fn of_all(module: ProxyModule, settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Header> {
-    let mut all = connection_headers(module, settings, upstreams);
+fn of_all(module: ProxyModule, settings: &Settings, protocols: &BackendProtocols) -> Vec<Header> {
+    let mut all = connection_headers(module, settings, protocols);
     all.extend(forwarded_headers::headers(settings));
     all
 }
 
 /// What backends are told of the connection. `grpc_pass` says it by itself.
-pub fn connection_headers(module: ProxyModule, settings: &Settings, upstreams: &Upstreams<'_>) -> Vec<Header> {
+pub fn connection_headers(module: ProxyModule, settings: &Settings, protocols: &BackendProtocols) -> Vec<Header> {
     if module == ProxyModule::Grpc {
         return Vec::new();
     }
     let mut all =
         vec![("Upgrade", "$sparrow_upgrade"), ("HTTP2-Settings", "\"\""), ("Connection", "$sparrow_connection")];
-    if upstreams.has_proxy_http2(settings) {
+    if protocols.have_proxy_http2(settings) {
         // Over HTTP/2, where locations set it, a backend is told that the client reads trailers, as `grpc_pass` does by itself:
         // servers of gRPC ask for that.
         all.push(("TE", "$sparrow_te"));

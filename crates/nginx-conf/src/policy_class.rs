@@ -1,10 +1,9 @@
 //! Policies that nginx treats alike, by their content.
 
-use std::cell::OnceCell;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use entry_model::{ClientCertificates, ClientTls, FixedAnswer, Policies, Policy, PolicyId};
+use entry_model::{ClientCertificates, ClientTls, FixedAnswer, Policy};
 use sha2::{Digest, Sha256};
 
 /// Names policies that the same directives of a location carry out. Of equal content it is always the same, so neither the frame nor
@@ -27,26 +26,6 @@ impl PolicyClass {
             Some(_) => Some(Self(content_hash(added))),
             None => Some(Self(content_hash(&(answer, added)))),
         }
-    }
-}
-
-/// The classes of interned policies, each found once: most rules share a policy.
-#[derive(Debug)]
-pub struct PolicyClasses<'a> {
-    policies: &'a Policies,
-    found: Vec<OnceCell<PolicyClass>>,
-}
-
-impl<'a> PolicyClasses<'a> {
-    /// None is found yet.
-    pub fn new(policies: &'a Policies) -> Self {
-        Self { policies, found: vec![OnceCell::new(); policies.id_count()] }
-    }
-
-    /// The class of a policy.
-    pub fn of(&self, id: PolicyId) -> PolicyClass {
-        let class = || PolicyClass::of(&self.policies[id]);
-        self.found.get(id.0 as usize).map_or_else(class, |found| *found.get_or_init(class))
     }
 }
 

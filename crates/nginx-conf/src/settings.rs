@@ -87,8 +87,8 @@ pub struct Settings {
     pub stream_module: Option<PathBuf>,
     /// The file of the module for Brotli, where nginx has it as one.
     pub brotli_module: Option<PathBuf>,
-    /// The module that routes by a table, for [`render_frame`](crate::render_frame()).
-    pub module: Option<PathBuf>,
+    /// The module that routes by a table, where nginx has it.
+    pub module: PathBuf,
 }
 
 /// What a client is allowed, beside what it asks for.
@@ -136,6 +136,9 @@ impl Default for Timeouts {
     }
 }
 
+/// Where images have the module that routes by a table.
+pub const MODULE: &str = "/usr/lib/nginx/modules/ngx_http_sparrow_module.so";
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -174,7 +177,7 @@ impl Default for Settings {
             user: None,
             stream_module: None,
             brotli_module: None,
-            module: None,
+            module: PathBuf::from(MODULE),
         }
     }
 }
@@ -242,7 +245,7 @@ impl Settings {
             ("runtime", Some(&self.runtime)),
             ("access_log", self.access_log.as_ref()),
             ("error_log", Some(&self.error_log)),
-            ("nginx_module", self.module.as_ref()),
+            ("nginx_module", Some(&self.module)),
             ("stream_module", self.stream_module.as_ref()),
             ("brotli_module", self.brotli_module.as_ref()),
         ] {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{HeaderVariable, HostName, PathMatch, Routes};
+use entry_model::{HeaderVariable, HostName, Routes};
 
 use crate::Revision;
 use crate::lexer::{Statement, lex};
@@ -33,8 +33,8 @@ pub fn check(routes: &Routes, revision: &Revision) {
             );
         }
     }
-    // Control, any host, each other host, and the one that rejects.
-    assert!(shape.servers <= routes.hosts.len() + 3);
+    // Control, and at each listener any host, each that asks something of its clients, and those below such wildcards.
+    assert!(shape.servers <= 1 + routes.listeners.len() * (routes.hosts.len() + 2));
     shape.compare(routes);
     // Lines of origins are lines of their objects, and files are where they should be.
     let lines = text.lines().count();
@@ -59,7 +59,6 @@ pub fn check(routes: &Routes, revision: &Revision) {
 /// Each place where text of an object may stand, and nothing else. Panics on what this program does not write.
 #[derive(Default)]
 struct Shape {
-    locations: Vec<(String, String)>,
     names: Vec<String>,
     upstreams: BTreeSet<String>,
     servers: usize,
@@ -78,7 +77,6 @@ const OF_LOCATION: &[Allowed] = &[
     ("types", 0..=0),
     ("default_type", 1..=1),
     ("access_log", 1..=1),
-    ("rewrite", 3..=3),
     ("stub_status", 0..=0),
     ("proxy_http_version", 1..=1),
     ("proxy_pass_trailers", 1..=1),
@@ -166,9 +164,8 @@ fn allowed(context: &str) -> &'static [Allowed] {
             ("listen", 1..=5),
             ("server_name", 1..=1),
             ("http2", 1..=1),
-            ("ssl_certificate", 1..=1),
-            ("ssl_certificate_key", 1..=1),
-            ("ssl_reject_handshake", 1..=1),
+            ("sparrow_certificates", 0..=1),
+            ("sparrow_route", 1..=1),
             ("ssl_client_certificate", 1..=1),
             ("ssl_verify_client", 1..=1),
             ("ssl_verify_depth", 1..=1),
@@ -178,17 +175,15 @@ fn allowed(context: &str) -> &'static [Allowed] {
             ("error_page", 3..=6),
             ("if", 1..=1),
             ("location", 1..=2),
-            ("return", 2..=2),
             ("access_log", 1..=1),
             ("default_type", 1..=1),
             ("keepalive_timeout", 1..=1),
         ],
-        "aside" | "location" => OF_LOCATION,
-        "if" => &[("return", 1..=2), ("set", 2..=2), ("rewrite", 3..=3)],
+        "location" => OF_LOCATION,
+        "if" => &[("return", 1..=2), ("add_header", 2..=3)],
         "types" => &[],
         "upstream" => &[
-            ("least_conn", 0..=0),
-            ("hash", 1..=2),
+            ("sparrow_backends", 0..=0),
             ("server", 1..=3),
             ("keepalive", 1..=1),
             ("keepalive_timeout", 1..=1),
@@ -210,43 +205,25 @@ impl Shape {
             match name.as_str() {
                 "location" => {
                     if let [modifier, path] = arguments {
-                        if modifier == "~" {
-                            assert_plain_pattern(path);
-                            self.read(statement.block.as_deref().expect("a block"), "location");
-                            continue;
-                        }
-                        // Those where requests go that are not plain, or were chosen: no path of an object is like this.
-                        let is_own = ["sparrow-raw-path-", "sparrow-chosen-", "sparrow-auth-", "sparrow-mirror-"]
-                            .iter()
-                            .any(|own| path.starts_with(own));
-                        if modifier == "=" && is_own {
-                            self.read(statement.block.as_deref().expect("a block"), "aside");
-                            continue;
-                        }
-                        self.locations.push((modifier.clone(), path.clone()));
+                        // No path of a request is like this, but for those of the control server.
+                        let is_own = path.starts_with("sparrow-")
+                            || ["/generation", "/status", "/table"].contains(&path.as_str());
+                        assert!(modifier == "=" && is_own, "{arguments:?}");
                     } else {
                         let name = arguments[0].as_str();
                         assert!(name == "/" || name.starts_with("@sparrow_"), "{arguments:?}");
                     }
                 }
                 "server_name" => self.names.push(arguments[0].clone()),
-                "if" if context == "location" && arguments.len() > 1 => {
-                    let subject = arguments[0].trim_start_matches("($");
-                    let header = subject.strip_prefix("http_").is_some_and(|name| {
-                        name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
-                    });
-                    if !header && !["args", "request_method"].contains(&subject) {
-                        variables(&arguments[0]);
-                    }
+                "if" if arguments.len() > 1 => {
+                    variables(&arguments[0]);
                     assert_plain_pattern(&arguments[2]);
                 }
                 // Variables of a closed list, and texts that are plain.
-                "hash" => {
+                "sparrow_balancing_key" => {
                     let plain = |b: u8| b.is_ascii_alphanumeric() || b"${}_.-".contains(&b);
                     assert!(arguments[0].bytes().all(plain), "{arguments:?}");
                 }
-                // This program's in whole.
-                "if" if context == "aside" => {}
                 _ => arguments.iter().for_each(|argument| variables(argument)),
             }
             if let Some(block) = &statement.block {
@@ -255,27 +232,8 @@ impl Shape {
         }
     }
 
-    /// Paths and names are those of the routes, to the letter.
+    /// Names are those of the routes, to the letter.
     fn compare(&self, routes: &Routes) {
-        let mut expected = BTreeSet::from(["/generation", "/status"].map(|path| ("=", path.to_owned())));
-        for rule in routes.rules() {
-            match &rule.matches.path {
-                PathMatch::Regex(_) => {}
-                PathMatch::Exact(path) => {
-                    expected.insert(("=", path.clone()));
-                    // Where there is one for a path with a final slash, there is one for the same without.
-                    expected.extend(path.strip_suffix('/').map(|path| ("=", path.to_owned())));
-                }
-                PathMatch::Prefix(path) => {
-                    let path = path.trim_end_matches('/');
-                    expected.insert(("=", path.to_owned()));
-                    expected.insert(("^~", format!("{path}/")));
-                }
-            }
-        }
-        for (modifier, path) in &self.locations {
-            assert!(expected.contains(&(modifier.as_str(), path.clone())), "{modifier} {path:?}");
-        }
         for name in &self.names {
             let exact = routes.hosts.contains_key(&HostName::Exact(name.clone()));
             let wildcard = name.strip_prefix("~^[^.]+\\.").and_then(|name| name.strip_suffix('$'));
@@ -288,10 +246,6 @@ impl Shape {
 
 /// What is special in a pattern of a text is encoded: whatever else there is, is this program's.
 fn assert_plain_pattern(pattern: &str) {
-    // What is between cookies is this program's.
-    let pattern =
-        ["[ \t]*", "[^;]*+;", "(?:;|"].iter().fold(pattern.to_owned(), |pattern, own| pattern.replace(own, ""));
-    let pattern = pattern.trim_end_matches(")$").trim_end_matches(".*)$").trim_end_matches("|$)");
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/\\()?:|%^<>_.*[]=~-+{},!&".contains(&b);
     assert!(pattern.bytes().all(plain), "{pattern}");
 }
@@ -301,7 +255,8 @@ fn variables(argument: &str) {
     for (at, _) in argument.match_indices('$') {
         let name = argument[at + 1..].trim_start_matches('{');
         let name: String = name.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
-        let known = ["host", "http_accept", "request_id", "request_method", "request_uri", "scheme", "status", "uri"];
+        let known =
+            ["host", "http_accept", "pid", "request_id", "request_method", "request_uri", "scheme", "status", "uri"];
         let known = known.contains(&name.as_str())
             || name.ends_with("remote_addr")
             || HeaderVariable::new(&name).is_some()

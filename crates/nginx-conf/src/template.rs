@@ -1,22 +1,21 @@
-//! A template of the operator's in place of the built-in layout.
+//! A template of the operator's in place of the frame and its table.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use entry_model::{HostName, ObjectRef, PathMatch, PathRewrite, Protocol, Routes, Rule, Scheme};
 use minijinja::value::Value;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior, context};
 
+use crate::control_server::control_server;
 use crate::revision::{HASH_PLACE, MAIN, finish};
 use crate::splice::{MARK, PlacedValue, splice};
+use crate::template_rule::{self, forward_of};
 use crate::tls::Certificates;
 use crate::token::Token;
-use crate::upstream::{Upstreams, forward_of};
+use crate::upstream::Upstreams;
 use crate::writer::{Directive, Writer};
-use crate::{
-    LineOrigin, RenderNote, Revision, Settings, inexpressible, listen, server, stream, template_culprits,
-    x_accel_headers,
-};
+use crate::{LineOrigin, RenderNote, Revision, Settings, listen, stream, template_culprits, x_accel_headers};
 
 /// Largest template, in bytes.
 const LARGEST_TEMPLATE: usize = 256 << 10;
@@ -98,10 +97,10 @@ fn attempt(template: &str, routes: &Routes, settings: &Settings) -> Result<Revis
         let line = template[..at].lines().count().max(1);
         return Err(TemplateError::Failed { line, message: format!("the character {MARK:?} cannot be used") });
     }
-    let mut notes = inexpressible::notes(routes, inexpressible::of_template_rule);
+    let mut notes = template_rule::notes(routes);
     notes.extend(restricted_notes(routes));
     notes.extend(stream::notes_beside_template(routes));
-    let upstreams = Upstreams::of(routes, BTreeSet::new(), settings, &mut notes);
+    let upstreams = Upstreams::of(routes, settings, &mut notes);
     let certificates = Certificates::of(routes, settings);
     let orders = if x_accel_headers::template_ignores_headers(template) {
         Vec::new()
@@ -187,13 +186,13 @@ fn known(
     if !routes.hosts.contains_key(&HostName::Any) {
         all.extend(routes.default.as_ref().and_then(|rule| known_rule(routes, &HostName::Any, rule, "", upstreams)));
     }
-    let control = server::control_server(settings, Token::word(HASH_PLACE), None);
+    let control = control_server(settings, Token::word(HASH_PLACE), None);
     let list = |items: Vec<String>| Value::from(items);
     let path = |path: &std::path::Path| path.to_string_lossy().into_owned();
     context! {
         routes => all,
         hosts => hosts,
-        upstreams => printed(|writer| upstreams.write_without_variables(writer)),
+        upstreams => printed(|writer| upstreams.write(writer)),
         control_server => printed(|writer| orders.iter().chain(&control).for_each(|directive| writer.write(directive))),
         settings => context! {
             http => list(listen::sockets(routes, Scheme::Http).map(|address| address.to_string()).collect()),
@@ -225,7 +224,7 @@ fn known_rule(
     if is_restricted(routes, rule) {
         return None;
     }
-    let (forward, backend) = forward_of(rule).filter(|_| inexpressible::of_template_rule(rule).is_none())?;
+    let (forward, backend) = forward_of(rule)?;
     // Of several endpoints it is the first; the upstream has all.
     let address = upstreams.servers(backend).next()?;
     let protocol = match backend.protocol {

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use entry_model::{AddressRange, BackendAddress, encode_path};
 use ipnet::IpNet;
-use pattern_engine::{BoundedPattern, Groups, Subject};
+use pattern_engine::BoundedPattern;
 
 use crate::upstream_name::{UpstreamName, write_address};
 
@@ -52,8 +52,9 @@ impl Token {
 
     /// A text for a place where nginx knows no variables.
     pub fn literal(text: &str) -> Option<Self> {
-        let (out, whole) = literal(String::with_capacity(text.len() + 16), &[text]);
-        whole.then_some(Self(Cow::Owned(out)))
+        let mut quoted = Quoted::after(String::with_capacity(text.len() + 16));
+        quote(&mut quoted.out, text)?;
+        quoted.token()
     }
 
     /// A text for a place where nginx knows variables: there must be none in it.
@@ -152,13 +153,6 @@ impl Text {
         self
     }
 
-    /// Adds a path with its query and fragment, as it stands in a URL ([`is_url_target`]). A dollar is encoded: to nginx it would
-    /// be a variable's.
-    pub fn url_target(mut self, target: &str) -> Self {
-        quote(&mut self.0.out, &target.replace('$', "%24"));
-        self
-    }
-
     /// Adds a part of a URL as it is; what no URL has, and what nginx would take for a variable, is encoded.
     pub fn url(mut self, url: &str) -> Self {
         for byte in url.bytes() {
@@ -247,30 +241,8 @@ impl Pattern {
     }
 
     /// Adds a regular expression that is within the bounds.
-    pub fn bounded(mut self, pattern: &BoundedPattern, subject: Subject, groups: Groups) -> Self {
-        quote(&mut self.0.out, &pattern.to_pcre(subject, groups));
-        self
-    }
-
-    /// Adds a path that matches itself as clients send it: the characters that RFC 3986 calls unreserved, and `/`, as they
-    /// are; all others as they are or percent-encoded.
-    pub fn path(mut self, path: &str) -> Self {
-        let out = &mut self.0.out;
-        for byte in path.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'/' => out.push(byte.into()),
-                b'.' | b'_' | b'~' => {
-                    let _ = write!(out, "\\\\x{byte:02x}");
-                }
-                // They would end the path, or begin an encoding.
-                b'?' | b'#' | b'%' => {
-                    let _ = write!(out, "%(?i:{byte:02x})");
-                }
-                _ => {
-                    let _ = write!(out, "(?:\\\\x{byte:02x}|%(?i:{byte:02x}))");
-                }
-            }
-        }
+    pub fn bounded(mut self, pattern: &BoundedPattern) -> Self {
+        quote(&mut self.0.out, &pattern.to_pcre());
         self
     }
 
@@ -309,24 +281,6 @@ impl Quoted {
         let (out, fits) = self.close();
         fits.then_some(Token(Cow::Owned(out)))
     }
-}
-
-/// Adds a text, of these parts, to the end of a file as [`Token::literal`] has it, and says whether it can be read.
-pub fn literal(out: String, parts: &[&str]) -> (String, bool) {
-    let mut quoted = Quoted::after(out);
-    let whole = parts.iter().all(|part| quote(&mut quoted.out, part).is_some());
-    let (out, fits) = quoted.close();
-    (out, whole && fits)
-}
-
-/// Whether a byte of a path has one form only: RFC 3986 calls it unreserved, or it is a `/`.
-pub const fn is_unreserved(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/')
-}
-
-/// Whether it has no characters but those of a URL (RFC 3986, 2).
-pub fn is_url_target(target: &str) -> bool {
-    target.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~:/?#[]@!$&'()*+,;=%".contains(&byte))
 }
 
 /// Whether nginx takes it for a name and nothing else. Longer ones than 253 bytes are in no DNS.
@@ -407,12 +361,5 @@ mod tests {
         }
         assert!(Token::literal(&"a".repeat(LONGEST - 2)).is_some());
         assert!(Token::literal(&"a".repeat(LONGEST - 1)).is_none());
-    }
-
-    #[test]
-    fn path_pattern_matches_the_path_and_its_encoding() {
-        let pattern = Pattern::default().path("/a.b/ä?(").token();
-        let expected = r#""/a\\x2eb/(?:\\xc3|%(?i:c3))(?:\\xa4|%(?i:a4))%(?i:3f)(?:\\x28|%(?i:28))""#;
-        assert_eq!(pattern.as_ref().map(Token::as_str), Some(expected));
     }
 }

@@ -1,52 +1,36 @@
-//! Backends: an `upstream` each, for only such keep connections. One that is reached at its endpoints has a `server` for each.
+//! Backends of a template: an `upstream` each, for only such keep connections. One that is reached at its endpoints has a `server` for each.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-use entry_model::{
-    Action, Affinity, Backend, BackendAddress, Balancing, Destination, Forward, ObjectRef, Policy, Protocol, Routes,
-    Rule,
-};
+use entry_model::{Backend, BackendAddress, Balancing, ObjectRef, Policy, Routes, Rule};
 
-use crate::endpoint_choice;
-use crate::inexpressible::is_branching;
-use crate::upstream_name::{UpstreamName, is_tls};
+use crate::backend_protocols::missing_module;
+use crate::frame_needs::backends;
+use crate::template_rule::forward_of;
+use crate::upstream_name::UpstreamName;
 use crate::writer::Writer;
-use crate::{RenderNote, Settings, Version, inexpressible};
-
-/// From here on `proxy_pass` speaks HTTP/2, which can send a path as it came, less its prefix. `grpc_pass` cannot.
-const PROXY_HTTP2: Version = Version::new(1, 29, 4);
+use crate::{RenderNote, Settings, endpoint_choice};
 
 /// Most connections that are kept to all endpoints of a backend, by a worker.
 const MAX_KEPT: usize = 256;
 
-/// The upstreams.
+/// The upstreams of a template.
 #[derive(Debug)]
 pub struct Upstreams<'a> {
     routes: &'a Routes,
     settings: &'a Settings,
     /// The upstreams of backends in order, each with the first that asked for it.
     backends: Vec<(UpstreamName<'a>, &'a ObjectRef)>,
-    /// What they and those of a table speak.
-    protocols: BTreeSet<Protocol>,
-    /// Whether there are those of a table.
-    is_beside_table: bool,
 }
 
 impl<'a> Upstreams<'a> {
-    /// Those that the routes lead to, beside the backends of a table, which speak these protocols. What this nginx is not able to
-    /// speak is left out, and its routes answer 503.
-    pub fn of(
-        routes: &'a Routes,
-        of_table: BTreeSet<Protocol>,
-        settings: &'a Settings,
-        notes: &mut Vec<RenderNote>,
-    ) -> Self {
+    /// Those that the routes lead to. What this nginx is not able to speak is left out.
+    pub fn of(routes: &'a Routes, settings: &'a Settings, notes: &mut Vec<RenderNote>) -> Self {
         let mut backends = Vec::new();
-        for (rule, backend) in routes.rules().flat_map(|rule| backends_of(rule).map(move |backend| (rule, backend))) {
+        for (rule, backend) in routes.rules().filter_map(|rule| Some((rule, forward_of(rule)?.1))) {
             match unreachable_note(rule, backend, settings) {
                 Some(note) => notes.push(note),
-                None if servers(routes, backend).next().is_some() => {
+                None if servers_at(routes, &backend.address).next().is_some() => {
                     backends.push((UpstreamName::of(backend, routes.policy(rule)), &rule.origin));
                 }
                 // Its object is told of that already.
@@ -55,10 +39,7 @@ impl<'a> Upstreams<'a> {
         }
         backends.sort_by_key(|(name, _)| *name);
         backends.dedup_by_key(|(name, _)| *name);
-        let spoken = backends.iter().map(|(name, _)| name.protocol);
-        let is_beside_table = !of_table.is_empty();
-        let protocols = spoken.chain(of_table).collect();
-        Self { routes, settings, backends, protocols, is_beside_table }
+        Self { routes, settings, backends }
     }
 
     /// The name of the upstream of a backend, which is one of the routes', for a rule with this policy; none if it cannot be reached, or
@@ -70,79 +51,28 @@ impl<'a> Upstreams<'a> {
 
     /// Where requests for a backend are sent: to one of these.
     pub fn servers<'b>(&'b self, backend: &'b Backend) -> impl Iterator<Item = SocketAddr> + use<'a, 'b> {
-        servers(self.routes, backend)
+        servers_at(self.routes, &backend.address)
     }
 
-    /// Whether there may be one with several endpoints, of which another is tried when one fails. Those of a table come and go
-    /// without a change here.
-    pub fn has_several_endpoints(&self) -> bool {
-        self.is_beside_table
-            || self.backends.iter().any(|(name, _)| servers_at(self.routes, name.address).nth(1).is_some())
-    }
-
-    /// Whether there is one that is spoken to with `grpc_pass`.
-    pub fn has_grpc(&self, settings: &Settings) -> bool {
-        self.protocols.iter().any(|protocol| uses_grpc(*protocol, settings))
-    }
-
-    /// Whether there is one that is spoken to with HTTP/2 by `proxy_pass`.
-    pub fn has_proxy_http2(&self, settings: &Settings) -> bool {
-        self.protocols.iter().any(|protocol| is_http2(*protocol) && !uses_grpc(*protocol, settings))
-    }
-
-    /// Whether there is one that is spoken to with TLS.
-    pub fn has_tls(&self) -> bool {
-        self.protocols.iter().any(|protocol| is_tls(*protocol))
-    }
-
-    /// Their number.
-    pub fn len(&self) -> usize {
-        self.backends.len()
-    }
-
-    /// The endpoints that cookies of sessions name.
-    pub fn persistent_endpoints(&self) -> BTreeSet<SocketAddr> {
-        let is_persistent = |balancing: &Balancing| matches!(balancing, Balancing::Session(cookie) if cookie.affinity != Affinity::Balanced);
-        let backends = self.backends.iter().filter(|(name, _)| is_persistent(name.balancing));
-        backends.flat_map(|(name, _)| servers_at(self.routes, name.address)).collect()
-    }
-
-    /// Writes them, with what they need to choose among their servers.
+    /// Writes them. Where a session leads to a server, or a hash to some, and not to one, requests get them in turn: that needs variables
+    /// and the module.
     pub fn write(&self, writer: &mut Writer<'a>) {
-        self.write_choosing(writer, |balancing| balancing);
-    }
-
-    /// Writes them where there are no variables of this program: servers that are chosen by some get requests in turn.
-    pub fn write_without_variables(&self, writer: &mut Writer<'a>) {
-        self.write_choosing(writer, |balancing| match balancing {
-            Balancing::Session(_) | Balancing::HashSubset(..) => &Balancing::RoundRobin,
-            other => other,
-        });
-    }
-
-    fn write_choosing(&self, writer: &mut Writer<'a>, chosen: impl Fn(&'a Balancing) -> &'a Balancing) {
         // nginx sets aside memory for each connection that may be kept: many upstreams get fewer each.
-        let kept: usize = match self.len() {
+        let kept: usize = match self.backends.len() {
             0..=512 => 32,
             513..=2048 => 16,
             _ => 8,
         };
         for (name, origin) in &self.backends {
             let UpstreamName { address, protocol: _, keeps_connections, balancing } = *name;
-            let balancing = chosen(balancing);
             let servers: Vec<_> = servers_at(self.routes, address).collect();
-            let choice = endpoint_choice::choice(*name, balancing, &servers, self.settings);
-            for directive in choice.iter().flat_map(|choice| &choice.variables) {
-                writer.write(directive);
-            }
             // Addresses and names of them are of characters that nginx can read.
             let _ = writer.line("upstream").text(|text| text.upstream(*name)).open(Some(origin));
-            if let Some(choice) = choice {
-                writer.write(&choice.method);
+            if let Some(method) = endpoint_choice::method(balancing, self.settings) {
+                writer.write(&method);
             }
             // nginx knows no `backup` where a hash chooses.
-            let has_backups = matches!(balancing, Balancing::RoundRobin | Balancing::LeastConnections);
-            write_servers(writer, &servers, has_backups);
+            write_servers(writer, &servers, !matches!(balancing, Balancing::Hash(_)));
             let kept = kept.max(servers.len().saturating_mul(2).min(MAX_KEPT));
             let kept = self.settings.kept_connections.count(kept);
             let kept = if keeps_connections { kept } else { 0 };
@@ -152,12 +82,7 @@ impl<'a> Upstreams<'a> {
     }
 }
 
-/// The addresses of a backend that can be written.
-fn servers<'a>(routes: &'a Routes, backend: &'a Backend) -> impl Iterator<Item = SocketAddr> + use<'a> {
-    servers_at(routes, &backend.address)
-}
-
-/// The same, by where the backend is.
+/// The addresses that can be written, by where a backend is.
 pub fn servers_at<'a>(routes: &'a Routes, address: &'a BackendAddress) -> impl Iterator<Item = SocketAddr> + use<'a> {
     routes.addresses_at(address).iter().copied().filter(|address| address.port() != 0)
 }
@@ -176,42 +101,12 @@ pub fn write_servers(writer: &mut Writer<'_>, servers: &[SocketAddr], with_backu
     }
 }
 
-/// Whether HTTP/2 is spoken.
-pub fn is_http2(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Http2 | Protocol::Http2Tls)
+/// What is told of a rule of whose backends some cannot be reached by this nginx.
+pub fn unreachable_notes(rule: &Rule, settings: &Settings) -> impl Iterator<Item = RenderNote> {
+    backends(rule).filter_map(|backend| unreachable_note(rule, backend, settings))
 }
 
-/// Whether `grpc_pass` speaks it, for want of better. Never beside `proxy_pass`: neither can use a connection to an upstream
-/// that the other has kept, and the request fails.
-pub fn uses_grpc(protocol: Protocol, settings: &Settings) -> bool {
-    is_http2(protocol) && settings.version < PROXY_HTTP2
-}
-
-/// How and where a rule forwards all requests for its path, if it does and nginx can be told so.
-pub fn forward_of(rule: &Rule) -> Option<(&Forward, &Backend)> {
-    match &rule.action {
-        Action::Forward(forward) if inexpressible::of_rule(rule).is_none() && !is_branching(rule) => {
-            Some((forward, forward.only_backend()?))
-        }
-        _ => None,
-    }
-}
-
-/// The backends to which a rule forwards requests, if nginx can be told so.
-fn backends_of(rule: &Rule) -> impl Iterator<Item = &Backend> {
-    let shares = match &rule.action {
-        Action::Forward(forward) if inexpressible::of_rule(rule).is_none() => &forward.backends[..],
-        _ => &[],
-    };
-    let weighted = shares.iter().filter(|share| share.weight > 0);
-    weighted.filter_map(|share| match &share.destination {
-        Destination::Backend(backend) => Some(backend),
-        Destination::Status(_) => None,
-    })
-}
-
-/// What is told of a rule whose backend cannot be reached by this nginx.
-pub fn unreachable_note(rule: &Rule, backend: &Backend, settings: &Settings) -> Option<RenderNote> {
+fn unreachable_note(rule: &Rule, backend: &Backend, settings: &Settings) -> Option<RenderNote> {
     let message = format!(
         "requests for {} are answered 503: the backend {} cannot be reached, {}",
         rule.matches.path.text(),
@@ -229,24 +124,13 @@ fn missing(backend: &Backend, settings: &Settings) -> Option<&'static str> {
     }
 }
 
-/// Why a protocol cannot be spoken by this nginx.
-pub fn missing_module(protocol: Protocol, settings: &Settings) -> Option<&'static str> {
-    if uses_grpc(protocol, settings) && !settings.modules.grpc {
-        Some("for this nginx is built without http_grpc_module")
-    } else if is_http2(protocol) && !settings.modules.http_v2 {
-        Some("for this nginx is built without http_v2_module")
-    } else if is_tls(protocol) && !settings.modules.ssl {
-        Some("for this nginx is built without http_ssl_module")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use entry_model::{
-        EndpointsId, Host, HostName, Key, Kind, ListenerSet, Match, PathMatch, PathRewrite, Policies, Policy,
-        SessionCookie,
+        Action, EndpointsId, Forward, Host, HostName, Key, Kind, ListenerSet, Match, PathMatch, PathRewrite, Policies,
+        Protocol, SessionCookie,
     };
     use proptest::collection::vec;
     use proptest::prelude::*;
@@ -317,13 +201,13 @@ mod tests {
         #[test]
         fn upstreams_have_names_of_their_own(routes in routes()) {
             let settings = Settings::default();
-            let upstreams = Upstreams::of(&routes, BTreeSet::new(), &settings, &mut Vec::new());
+            let upstreams = Upstreams::of(&routes, &settings, &mut Vec::new());
             let names: BTreeSet<_> = upstreams
                 .backends
                 .iter()
                 .map(|(name, _)| name.to_string())
                 .collect();
-            prop_assert_eq!(names.len(), upstreams.len());
+            prop_assert_eq!(names.len(), upstreams.backends.len());
             prop_assert!(!names.is_empty());
         }
     }

@@ -3,9 +3,11 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
-use crate::balancing_name::write_suffix;
 use entry_model::{Backend, BackendAddress, BackendTls, Balancing, EndpointsId, Key, Policy, Protocol};
 use sha2::{Digest as _, Sha256};
+
+use crate::backend_protocols::is_tls;
+use crate::balancing_name::write_suffix;
 
 /// The name of an upstream, of what the backend is and how it is used: connections are kept by name, and must not be shared between
 /// protocols, nor used again where they are for one request each.
@@ -49,11 +51,6 @@ impl fmt::Display for UpstreamName<'_> {
         self.write(&mut out);
         f.write_str(&out)
     }
-}
-
-/// Whether TLS is spoken.
-pub fn is_tls(protocol: Protocol) -> bool {
-    matches!(protocol, Protocol::Https | Protocol::Http2Tls)
 }
 
 /// Adds what the address of a backend is called, which is plain everywhere too.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use entry_model::ObjectRef;
 
 use crate::revision::LineOrigin;
-use crate::token::{Pattern, Text, Token, literal};
+use crate::token::{Pattern, Text, Token};
 
 /// A directive: its name, its arguments, and its block.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -230,16 +230,6 @@ impl<'a> Line<'_, 'a> {
         self.writer.out.push(' ');
         self.writer.out.push_str(token.as_str());
         self
-    }
-
-    /// Adds a text for a place where nginx knows no variables.
-    pub fn literal(self, text: &str) -> Self {
-        self.quoted(|out| literal(out, &[text]))
-    }
-
-    /// Adds a text of two parts for such a place.
-    pub fn literal_of(self, parts: [&str; 2]) -> Self {
-        self.quoted(|out| literal(out, &parts))
     }
 
     /// Adds a token of several parts.

@@ -305,7 +305,7 @@ sparrow_server_rewrite_handler(ngx_http_request_t *r)
         return NGX_HTTP_INTERNAL_SERVER_ERROR;
     }
 
-    return decision.status ? sparrow_answer(r, sparrow_copy_answer(r->pool, &decision)) : NGX_DECLINED;
+    return sparrow_answer(r, sparrow_copy_answer(r->pool, &decision));
 }
 
 

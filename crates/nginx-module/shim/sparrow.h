@@ -50,8 +50,8 @@ typedef struct {
 } sparrow_endpoint_t;
 
 /*
- * What becomes of a request. With `location`, it goes on in the location of this name. Else it is answered with `status`, and if
- * that is 0 too, it is left to the locations of its server. The bytes are valid until the next call with the same table.
+ * What becomes of a request. With `location`, it goes on in the location of this name. Else it is answered with `status`. The bytes are
+ * valid until the next call with the same table.
  */
 typedef struct {
     uint16_t         status;

@@ -181,9 +181,9 @@ impl TableOfC {
 }
 
 impl DecisionOfC {
-    /// It is declined.
-    const NONE: Self = Self {
-        status: 0,
+    /// It has failed.
+    const FAILED: Self = Self {
+        status: INTERNAL_SERVER_ERROR,
         endpoints: [EndpointOfC::NONE; MAX_TRIES],
         tries: 0,
         location: Bytes::EMPTY,
@@ -207,10 +207,10 @@ impl DecisionOfC {
             route: Bytes::new(texts.route.as_bytes()),
             backend: Bytes::new(texts.backend.as_bytes()),
             complaint: Bytes::new(texts.complaint.as_bytes()),
-            ..Self::NONE
+            ..Self::FAILED
         };
         match decision {
-            Decision::Decline | Decision::Enter => {}
+            Decision::Enter => {}
             Decision::Answer(status) | Decision::Text(status) | Decision::Redirect(status) => told.status = status,
             Decision::Forward(tries) => {
                 (told.endpoints, told.tries) = EndpointOfC::all(tries);
@@ -374,7 +374,7 @@ unsafe extern "C" fn sparrow_table_find(table: *mut TableOfC, request: *const Re
     }));
     let found = found.unwrap_or_else(|_| {
         let complaint = Bytes::new(b"there is a fault in the module: the request is answered 500");
-        DecisionOfC { status: INTERNAL_SERVER_ERROR, complaint, ..DecisionOfC::NONE }
+        DecisionOfC { complaint, ..DecisionOfC::FAILED }
     });
     // SAFETY: as the caller says.
     unsafe { *decision = found };

@@ -20,8 +20,6 @@ use crate::url_value::UrlRequest;
 const BAD_REQUEST: u16 = 400;
 /// What is answered where no rule matches.
 const NOT_FOUND: u16 = 404;
-/// The location of the default, where the table does not carry it.
-const DEFAULT_LOCATION: &str = "sparrow-default";
 /// What is answered on a connection that was made for another host.
 const MISDIRECTED: u16 = 421;
 /// What is answered where patterns take too long.
@@ -64,8 +62,6 @@ impl<'a> RoutedRequest<'a> {
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
-    /// The table leaves it to the locations of its server.
-    Decline,
     /// It goes on in the location that is named, which says all else.
     Enter,
     /// It goes on in the location that is named, which forwards it to the first of these that can be reached; there is one.
@@ -198,11 +194,6 @@ impl Texts {
     ) -> Result<Decision, AmbiguousTarget> {
         let is_sound = if is_ambiguous(request.target) { Err(AmbiguousTarget) } else { Ok(()) };
         match found {
-            Ok(Found::Frame) => Ok(Decision::Decline),
-            Ok(Found::Default) => {
-                self.location.push_str(DEFAULT_LOCATION);
-                Ok(Decision::Enter)
-            }
             Ok(Found::NoCertificate | Found::OtherConnection) => Ok(Decision::Answer(MISDIRECTED)),
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {

@@ -1,26 +1,22 @@
 //! What workers count of requests, by route, and which routes are gone.
 //!
 //! The memory is this process's, and outlives nginx, its reloads and its workers. It is read when somebody asks for it; then, now and
-//! again, routes are looked for that neither the table nor the configuration has any more.
+//! again, routes are looked for that the table does not have any more.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use route_table::{CountsSweep, RouteCounts, RouteTotals, Table};
+use route_table::{CountsSweep, Revision, RouteCounts, RouteTotals, Table};
 use table_memory::{TableMemory, WritableTableMemory};
 
 use crate::SupervisorSettings;
 use crate::memory_link::MemoryLink;
 use crate::random_key::random_key;
-use crate::volume::read_main;
 
 /// The link by which nginx finds the memory, in the runtime directory.
 const LINK: &str = "counts";
-/// How a configuration names the object of a location that is not the table's.
-const NAMED: &str = "set $sparrow_route \"";
 
 /// Reads what is counted. Clones share it.
 #[derive(Clone)]
@@ -30,7 +26,6 @@ struct Shared {
     counts: RouteCounts<WritableTableMemory>,
     /// The link to the memory of the table.
     table: PathBuf,
-    volume: PathBuf,
     /// Between two sweeps.
     pause: Duration,
     sweeping: Mutex<Sweeping>,
@@ -40,15 +35,8 @@ struct Shared {
 struct Sweeping {
     sweep: CountsSweep,
     last: Option<Instant>,
-    /// What the routes were of then.
-    source: Option<Source>,
-}
-
-/// What routes are of: the revision of the configuration, and the memory of the table with what is published there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Source {
-    live: String,
-    table: Option<(PathBuf, u64)>,
+    /// The memory of the table then, and what was published there.
+    source: Option<(PathBuf, Revision)>,
 }
 
 impl fmt::Debug for RouteCounter {
@@ -72,17 +60,14 @@ impl RouteCounter {
         Ok(Self(Arc::new(Shared {
             counts,
             table: settings.runtime.join("table"),
-            volume: settings.volume.clone(),
             pause: settings.count_sweep_pause,
             sweeping: Mutex::default(),
         })))
     }
 
-    /// What was counted so far, by route, with the configuration `live` in force. Blocks for as long as it takes to read the table.
-    pub fn totals(&self, live: Option<&str>) -> Vec<RouteTotals> {
-        if let Some(live) = live {
-            self.0.sweep(live);
-        }
+    /// What was counted so far, by route. Blocks for as long as it takes to read the table.
+    pub fn totals(&self) -> Vec<RouteTotals> {
+        self.0.sweep();
         self.0.counts.read()
     }
 }
@@ -93,30 +78,21 @@ impl Shared {
     }
 
     /// Looks for routes that are gone, if it is time and there is anything to find.
-    fn sweep(&self, live: &str) {
+    fn sweep(&self) {
         let mut sweeping = self.sweeping();
         if sweeping.last.is_some_and(|last| last.elapsed() < self.pause) {
             return;
         }
         sweeping.last = Some(Instant::now());
         let counted = CountsSweep::begin(&self.counts);
-        let mut table = self.open_table();
-        let source = Source {
-            live: live.to_owned(),
-            table: table.as_mut().map(|(path, table)| (path.clone(), table.revision().0)),
-        };
+        let Some((path, mut table)) = self.open_table() else { return };
+        let source = (path, table.revision());
         if sweeping.source.as_ref() == Some(&source) && !sweeping.sweep.is_due() {
             return;
         }
         // What cannot be read takes its slot from nobody.
-        let of_table = match table.map(|(_, mut table)| table.origins()) {
-            Some(Ok(origins)) => origins,
-            Some(Err(_)) => return,
-            None => HashSet::new(),
-        };
-        let Some(main) = read_main(&self.volume, live) else { return };
-        let of_main: HashSet<&str> = named_in(&main).collect();
-        sweeping.sweep.finish(&self.counts, counted, |name| of_table.contains(name) || of_main.contains(name));
+        let Ok(of_table) = table.origins() else { return };
+        sweeping.sweep.finish(&self.counts, counted, |name| of_table.contains(name));
         sweeping.source = Some(source);
     }
 
@@ -124,22 +100,5 @@ impl Shared {
     fn open_table(&self) -> Option<(PathBuf, Table<TableMemory>)> {
         let path = std::fs::read_link(&self.table).ok()?;
         Some((path.clone(), Table::open(TableMemory::open(&path).ok()?).ok()?))
-    }
-}
-
-/// The objects that a configuration names.
-fn named_in(main: &str) -> impl Iterator<Item = &str> {
-    main.lines().filter_map(|line| line.trim_start().strip_prefix(NAMED)?.strip_suffix("\";"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::named_in;
-
-    #[test]
-    fn objects_are_those_that_locations_set() {
-        let main = "server {\n  location / {\n    set $sparrow_route \"Ingress shop/web\";\n    set $other \"a\";\n  }\n\
-                    # set $sparrow_route \"Ingress a/b\";\n set $sparrow_route \"Service a/c\";\n}";
-        assert_eq!(named_in(main).collect::<Vec<_>>(), ["Ingress shop/web", "Service a/c"]);
     }
 }

@@ -18,8 +18,9 @@ fn advice(line: &str) -> Option<String> {
     let (_, rest) = line.split_once("module \"").or_else(|| line.split_once("dlopen() \""))?;
     let (path, said) = rest.split_once('"')?;
     let is_stream = Path::new(path).file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"ngx_stream"));
-    let flag = if is_stream { "--stream-module" } else { "--nginx-module" };
-    let fit = format!("take an image in which the two belong together, or run sparrow-entry without {flag}");
+    let or =
+        if is_stream { "or run sparrow-entry without --stream-module" } else { "or have scripts/build-nginx build it" };
+    let fit = format!("take an image in which the two belong together, {or}");
     if let Some(numbers) = said.strip_prefix(" version ") {
         let (built_for, rest) = numbers.split_once(" instead of ")?;
         let (built_for, running) = (version(built_for)?, version(rest.split(' ').next()?)?);
@@ -32,10 +33,11 @@ fn advice(line: &str) -> Option<String> {
         return None;
     }
     if said.contains("Dynamic loading not supported") {
-        return Some(format!("this nginx is linked statically and loads no module: run sparrow-entry without {flag}"));
+        return Some("this nginx is linked statically and loads no module: take another".to_owned());
     }
-    let missing = "the image of nginx has no such file: take one that has the module, or run sparrow-entry without";
-    said.contains("No such file or directory").then(|| format!("{missing} {flag}"))
+    let missing = "the image of nginx has no such file: take one that has the module";
+    let named = if is_stream { "--stream-module" } else { "--nginx-module" };
+    said.contains("No such file or directory").then(|| format!("{missing}, or name where it is with {named}"))
 }
 
 /// `1.22.1` of `1022001`.

@@ -47,8 +47,6 @@ const MAIN: &str = "nginx.conf";
 const UNFINISHED: &str = ".tmp-offer-";
 /// More than any outcome that is written: a message is cut to 4 KiB.
 const LARGEST: u64 = 64 * 1024;
-/// Bytes of the longest main file that is read for the objects in it.
-const LARGEST_MAIN: u64 = 256 << 20;
 
 /// The shared directory.
 #[derive(Debug, Clone)]
@@ -189,18 +187,6 @@ fn open(path: &Path) -> io::Result<File> {
     // Whoever runs nginx can put a link there, or a pipe, and without a writer that would be waited for.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty()).map(File::from)?)
-}
-
-/// The main file of a revision; none if it cannot be read, or is longer than any that is written.
-pub(crate) fn read_main(volume: &Path, revision: &str) -> Option<String> {
-    check_hash(revision).ok()?;
-    let file = open(&volume.join("generations").join(revision).join("nginx.conf")).ok()?;
-    if !file.metadata().ok()?.is_file() {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    file.take(LARGEST_MAIN + 1).read_to_end(&mut bytes).ok()?;
-    if bytes.len() as u64 > LARGEST_MAIN { None } else { String::from_utf8(bytes).ok() }
 }
 
 fn read(path: &Path) -> Result<Option<String>> {

@@ -18,4 +18,3 @@ mod pcre;
 pub use bounds::{MAX_PATTERN_BYTES, PatternError};
 pub use compiled::CompiledPatterns;
 pub use engine::{BoundedPattern, compile};
-pub use pcre::{Groups, Subject};

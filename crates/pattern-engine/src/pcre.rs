@@ -2,33 +2,15 @@
 
 use std::fmt::Write as _;
 
-use regex_syntax::hir::{Capture, Class, ClassBytes, ClassBytesRange, Hir, HirKind, Look, LookSet, Repetition};
+use regex_syntax::hir::{Capture, Class, ClassBytes, Hir, HirKind, Look, LookSet, Repetition};
 
 use crate::BoundedPattern;
-
-/// What a pattern is run on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Subject {
-    /// A text that is a value alone.
-    Value,
-    /// A target as it was sent, with its query. The pattern is for its path, which ends where the query begins.
-    Target,
-}
-
-/// What becomes of the groups of a pattern.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Groups {
-    /// They only hold together what is in them.
-    Plain,
-    /// Each has a name: this, and its number.
-    Named(&'static str),
-}
 
 impl BoundedPattern {
     /// The pattern for PCRE, with the same meaning. Of its bytes each is a letter or a digit of ASCII, or one of
     /// `` \[]^-()?:<>_|*+{},=!/ ``; all else is written as `\x..`.
-    pub fn to_pcre(&self, subject: Subject, groups: Groups) -> String {
-        let mut writer = PcreWriter { out: String::new(), subject, groups };
+    pub fn to_pcre(&self) -> String {
+        let mut writer = PcreWriter { out: String::new() };
         writer.write(&self.hir);
         writer.out
     }
@@ -37,11 +19,6 @@ impl BoundedPattern {
     pub fn ends_anywhere(&self) -> bool {
         let looks = self.hir.properties().look_set();
         looks.is_empty() || looks == LookSet::singleton(Look::Start)
-    }
-
-    /// Whether it can match at the beginning only.
-    pub fn is_anchored(&self) -> bool {
-        self.hir.properties().look_set_prefix().contains(Look::Start)
     }
 
     /// Whether it has a group of this number, and 0 for the whole match.
@@ -62,8 +39,6 @@ fn has_group(hir: &Hir, number: u32) -> bool {
 
 struct PcreWriter {
     out: String,
-    subject: Subject,
-    groups: Groups,
 }
 
 impl PcreWriter {
@@ -78,17 +53,7 @@ impl PcreWriter {
             },
             HirKind::Look(look) => self.look(*look),
             HirKind::Repetition(repetition) => self.repetition(repetition),
-            HirKind::Capture(Capture { index, sub, .. }) => {
-                match self.groups {
-                    Groups::Plain => self.out.push_str("(?:"),
-                    Groups::Named(name) => {
-                        // Writing to a String does not fail.
-                        let _ = write!(self.out, "(?<{name}{index}>");
-                    }
-                }
-                self.write(sub);
-                self.out.push(')');
-            }
+            HirKind::Capture(Capture { sub, .. }) => self.group(sub),
             HirKind::Concat(parts) => parts.iter().for_each(|part| match part.kind() {
                 HirKind::Alternation(_) => self.group(part),
                 _ => self.write(part),
@@ -111,13 +76,12 @@ impl PcreWriter {
     }
 
     fn look(&mut self, look: Look) {
-        self.out.push_str(match (look, self.subject) {
-            (Look::Start, _) => "\\A",
+        self.out.push_str(match look {
+            Look::Start => "\\A",
             // `$` would match before a final line feed too.
-            (Look::End, Subject::Value) => "\\z",
-            (Look::End, Subject::Target) => "(?=\\?|\\z)",
-            (Look::WordAscii, _) => "\\b",
-            (Look::WordAsciiNegate, _) => "\\B",
+            Look::End => "\\z",
+            Look::WordAscii => "\\b",
+            Look::WordAsciiNegate => "\\B",
             // They are out of the bounds.
             _ => "(?!)",
         });
@@ -145,7 +109,6 @@ impl PcreWriter {
 
     fn byte(&mut self, byte: u8) {
         match byte {
-            b'?' if self.subject == Subject::Target => self.nothing(),
             b'/' => self.out.push('/'),
             _ if byte.is_ascii_alphanumeric() => self.out.push(byte.into()),
             _ => {
@@ -155,10 +118,6 @@ impl PcreWriter {
     }
 
     fn class(&mut self, class: &ClassBytes) {
-        let mut class = class.clone();
-        if self.subject == Subject::Target {
-            class.difference(&ClassBytes::new([ClassBytesRange::new(b'?', b'?')]));
-        }
         let mut others = class.clone();
         others.negate();
         if class.ranges().is_empty() {
@@ -167,7 +126,7 @@ impl PcreWriter {
         self.out.push('[');
         let ranges = if others.ranges().len() < class.ranges().len() && !others.ranges().is_empty() {
             self.out.push('^');
-            others
+            &others
         } else {
             class
         };
@@ -200,27 +159,28 @@ mod tests {
     use super::*;
     use crate::{PatternError, compile};
 
-    fn pcre(text: &str, subject: Subject, groups: Groups) -> String {
-        BoundedPattern::parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).to_pcre(subject, groups)
+    fn bounded(text: &str) -> BoundedPattern {
+        BoundedPattern::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
     fn pcre_means_the_same_byte_by_byte() {
-        for (text, value, target) in [
-            ("^/a(.*)$", r"\A/a(?:[^\x0a]*)\z", r"\A/a(?:[^\x0a\x3f]*)(?=\?|\z)"),
-            ("(?i)^/a[^/]", r"\A/[Aa][^\x2f]", r"\A/[Aa][^\x2f\x3f]"),
-            (r"/\?", r"/\x3f", "/(?!)"),
-            ("a{2,3}?b{4}(c|dd)+?", "a{2,3}?b{4}(?:c|dd)+?", "a{2,3}?b{4}(?:c|dd)+?"),
-            (r"\d\w", "[0-9][0-9A-Z\\x5fa-z]", "[0-9][0-9A-Z\\x5fa-z]"),
+        for (text, expected) in [
+            ("^/a(.*)$", r"\A/a(?:[^\x0a]*)\z"),
+            ("(?i)^/a[^/]", r"\A/[Aa][^\x2f]"),
+            (r"/\?", r"/\x3f"),
+            ("a{2,3}?b{4}(c|dd)+?", "a{2,3}?b{4}(?:c|dd)+?"),
+            (r"\d\w", "[0-9][0-9A-Z\\x5fa-z]"),
+            ("(a)(?:b)(c)", "(?:a)b(?:c)"),
         ] {
-            assert_eq!(pcre(text, Subject::Value, Groups::Plain), value, "{text}");
-            assert_eq!(pcre(text, Subject::Target, Groups::Plain), target, "{text}");
+            assert_eq!(bounded(text).to_pcre(), expected, "{text}");
         }
-        assert_eq!(pcre("(a)(?:b)(c)", Subject::Value, Groups::Named("g_")), "(?<g_1>a)b(?<g_2>c)");
-        assert!(BoundedPattern::parse("^a").is_ok_and(|pattern| pattern.is_anchored()));
-        assert!(BoundedPattern::parse("^a|b").is_ok_and(|pattern| !pattern.is_anchored()));
-        assert!(BoundedPattern::parse("(?:^a|^b)c").is_ok_and(|pattern| pattern.is_anchored()));
-        assert!(BoundedPattern::parse("(a)(b){0}").is_ok_and(|p| p.has_group(1) && !p.has_group(2) && p.has_group(0)));
+    }
+
+    #[test]
+    fn groups_of_a_pattern_are_known_by_their_numbers() {
+        let pattern = bounded("(a)(b){0}");
+        assert_eq!([0, 1, 2].map(|number| pattern.has_group(number)), [true, true, false]);
     }
 
     #[test]

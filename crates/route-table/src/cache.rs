@@ -16,8 +16,8 @@ pub enum Decoded {
     Host(HostEntry),
     Rules(Arc<PathRules>),
     PatternOrder(Arc<PatternOrder>),
-    /// The default is left to the frame.
-    DefaultInFrame,
+    /// The default is not carried.
+    DefaultNotCarried,
     Backend(Arc<Backend>),
     Certificate(Arc<Certificate>),
 }
@@ -28,7 +28,7 @@ impl From<Value> for Decoded {
             Value::Host(host) => Self::Host(host),
             Value::Rules(rules) => Self::Rules(Arc::new(rules)),
             Value::PatternOrder(order) => Self::PatternOrder(Arc::new(order)),
-            Value::DefaultInFrame => Self::DefaultInFrame,
+            Value::DefaultNotCarried => Self::DefaultNotCarried,
             Value::Backend(backend) => Self::Backend(Arc::new(backend)),
             Value::Certificate(certificate) => Self::Certificate(Arc::new(certificate)),
         }

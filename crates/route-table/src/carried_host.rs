@@ -13,7 +13,7 @@ use crate::backend::Backend;
 use crate::bytes::ByteWriter;
 use crate::certificate::is_id;
 use crate::host_entry::{HostEntry, HostFacts, TlsClass};
-use crate::key::{MOST_PATH_BYTES, MOST_PATH_DEPTH, Path, depth};
+use crate::key::{MOST_PATH_BYTES, Path, depth, depth_bit};
 use crate::layout::{MOST_ORDER_BYTES, MOST_RULES_BYTES};
 use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, ShareCookie, Target};
@@ -36,8 +36,8 @@ pub struct RuleContext<'a> {
 #[derive(Clone, Copy)]
 pub struct CarriedHost<'a> {
     pub host: &'a Host,
-    /// Whether all of its rules are left to the frame.
-    pub is_in_frame: bool,
+    /// Whether its rules are in the table.
+    pub is_carried: bool,
     /// What is asked of its clients over TLS.
     pub tls_class: TlsClass,
 }
@@ -96,12 +96,11 @@ impl<'a> PathRef<'a> {
     /// Why it has no key. A pattern that is within the bounds has one.
     fn refused(self) -> Option<NotCarriedReason> {
         let text = self.text();
-        let is_deep = matches!(self, Self::Prefix(_)) && depth(text) > MOST_PATH_DEPTH;
         if matches!(self, Self::Prefix("") | Self::Pattern(_)) {
             None
         } else if !text.starts_with('/') {
             Some(NotCarriedReason::NoPath)
-        } else if text.len() > MOST_PATH_BYTES || is_deep {
+        } else if text.len() > MOST_PATH_BYTES {
             Some(NotCarriedReason::LongPath)
         } else {
             None
@@ -241,8 +240,8 @@ impl RuleContext<'_> {
     }
 
     /// What the table carries of a host.
-    pub fn carried<'h>(self, name: &HostName, host: &'h Host, is_in_frame: bool) -> CarriedHost<'h> {
-        CarriedHost { host, is_in_frame, tls_class: (self.classify.1)(name, host, self.policies) }
+    pub fn carried<'h>(self, name: &HostName, host: &'h Host, is_carried: bool) -> CarriedHost<'h> {
+        CarriedHost { host, is_carried, tls_class: (self.classify.1)(name, host, self.policies) }
     }
 
     /// What is done with the requests of a rule.
@@ -309,9 +308,9 @@ impl RuleContext<'_> {
 }
 
 impl<'a> CarriedHost<'a> {
-    /// The rules that go into the table: none of a host that is left to the frame.
+    /// The rules that go into the table: none of a host that is not carried.
     pub fn rules(self) -> &'a [ModelRule] {
-        if self.is_in_frame { &[] } else { &self.host.rules }
+        if self.is_carried { &self.host.rules } else { &[] }
     }
 
     /// Whether the same is known of a host, beside its rules, as far as the rules of it that differ tell: so of one with very
@@ -321,8 +320,8 @@ impl<'a> CarriedHost<'a> {
         let is_alike = |(one, other): (&ModelRule, &ModelRule)| {
             (one.listeners, &one.matches.path) == (other.listeners, &other.matches.path)
         };
-        !self.is_in_frame
-            && !other.is_in_frame
+        self.is_carried
+            && other.is_carried
             && self.tls_class == other.tls_class
             && (certificate, closed, rules.len())
                 == (&other.host.certificate, &other.host.closed, other.host.rules.len())
@@ -336,14 +335,14 @@ impl<'a> CarriedHost<'a> {
         let mut facts = HostFacts {
             is_everywhere: host.rules.is_empty(),
             is_closed: host.closed,
-            is_in_frame: self.is_in_frame,
+            is_carried: self.is_carried,
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
             ..HostFacts::default()
         };
         for path in self.rules().iter().map(|rule| PathRef::of(&rule.matches.path)) {
             match path {
                 PathRef::Exact(_) => facts.has_exact = true,
-                PathRef::Prefix(prefix) => facts.depths |= 1 << depth(prefix).min(MOST_PATH_DEPTH),
+                PathRef::Prefix(prefix) => facts.depths |= depth_bit(depth(prefix)),
                 PathRef::Pattern(_) => {
                     facts.has_patterns = true;
                     continue;

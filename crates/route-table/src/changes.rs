@@ -27,8 +27,8 @@ use crate::root::Revision;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWC");
 const HEAD_BYTES: usize = 20;
-/// The value of a default that is left to the frame.
-pub const DEFAULT_IN_FRAME: &[u8] = &[2];
+/// The value of a default that is not carried.
+pub const DEFAULT_NOT_CARRIED: &[u8] = &[2];
 
 /// What changes from one revision of a table to the next, or all of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +63,8 @@ pub enum Value {
     Host(HostEntry),
     Rules(PathRules),
     PatternOrder(PatternOrder),
-    /// The default is left to the frame.
-    DefaultInFrame,
+    /// The default is not carried.
+    DefaultNotCarried,
     Backend(Backend),
     Certificate(Certificate),
 }
@@ -76,7 +76,7 @@ impl Value {
             Key::Host(_) => HostEntry::decode(bytes).map(Self::Host),
             Key::Rules(_, path) => PathRules::decode(path, bytes, patterns).map(Self::Rules),
             Key::PatternOrder(_) => PatternOrder::decode(bytes, patterns).map(Self::PatternOrder),
-            Key::Default if bytes == DEFAULT_IN_FRAME => Some(Self::DefaultInFrame),
+            Key::Default if bytes == DEFAULT_NOT_CARRIED => Some(Self::DefaultNotCarried),
             Key::Default => PathRules::decode_default(bytes, patterns).map(Self::Rules),
             Key::Backend(name) => Backend::decode(name, bytes).map(Self::Backend),
             Key::Certificate(_) => Certificate::decode(bytes).map(Self::Certificate),

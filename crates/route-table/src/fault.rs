@@ -27,6 +27,9 @@ pub enum Fault {
     /// What tells in which order a host's patterns are tried leads to rules that are not in the table.
     #[error("the patterns of a host of the route table lead to rules that are not in it")]
     NoRules,
+    /// The planner could not carry what the request needs.
+    #[error("what its host or the default asks for does not fit into the route table; the generator says why")]
+    NotCarried,
     /// The patterns that had to be tried take too long together. The answer is 500.
     #[error("the regular expressions of its host take too long for what the client has sent")]
     LongMatch,

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use entry_model::{ACME_CHALLENGE, FixedAnswer, PathRewrite, Pattern, Redirect, Scheme};
+use smallvec::SmallVec;
 
 use crate::backend::Backend;
 use crate::cache::Decoded;
 use crate::fault::Fault;
 use crate::host_entry::{HostEntry, HostFacts, TlsClass};
 use crate::key::{
-    ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, MOST_PATH_DEPTH, ONE_LABEL, PATTERN,
-    PATTERN_ORDER, PREFIX, Path, SUFFIX,
+    ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, ONE_LABEL, PATTERN, PATTERN_ORDER, PREFIX, Path,
+    SUFFIX, depth_bit,
 };
 use crate::key_hash::KeyHasher;
 use crate::match_work::MatchWork;
@@ -28,7 +29,7 @@ use crate::root::{label_bit, labels};
 use crate::rule_names::RuleNames;
 use crate::table::Table;
 
-/// For hosts whose prefixes have so few numbers of slashes, little memory is looked at.
+/// Hardly any host has prefixes with more different numbers of slashes: for no more, no memory is allocated.
 const FEW_DEPTHS: usize = 4;
 
 /// What becomes of a request.
@@ -38,11 +39,6 @@ pub enum Found {
     Route(Route),
     /// It is sent to HTTPS, by this route.
     ToHttps(Route),
-    /// The table does not carry its host: it is left to the locations of the frame.
-    Frame,
-    /// It gets the default, which the table does not carry: that is a location of its own in each server of the frame. The others there
-    /// are of whichever host nginx has found, and not for this request.
-    Default,
     /// 404.
     NotFound,
     /// Over TLS, for a host without certificate: the handshake is rejected.
@@ -138,11 +134,11 @@ impl FoundHost<'_> {
 }
 
 impl<M: AsRef<[AtomicU64]>> Table<M> {
-    /// What becomes of a request by the newest table. Memory is allocated only for what was not decoded yet, and for a host with
-    /// capital letters.
+    /// What becomes of a request by the newest table. Memory is allocated only for what was not decoded yet, for a host with
+    /// capital letters, and for one whose prefixes have more than four different numbers of slashes.
     ///
     /// # Errors
-    /// What leads to its route is damaged: the answer is 503.
+    /// What leads to its route is damaged, or not carried: the answer is 503.
     pub fn find(&mut self, request: &Request<'_>) -> Result<Found, Fault> {
         let host = lower_case(request.host);
         self.look_up(|table| table.find_in_root(&host, request))
@@ -168,8 +164,8 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
                 return Ok(Found::OtherConnection);
             }
         }
-        if facts.is_some_and(|facts| facts.is_in_frame) {
-            return Ok(Found::Frame);
+        if facts.is_some_and(|facts| !facts.is_carried) {
+            return Err(Fault::NotCarried);
         }
         let mut work = MatchWork::default();
         if let Some(host) = &host
@@ -258,7 +254,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let order = self.pattern_order(host)?;
         if order.is_some() && path.len() > ACME_CHALLENGE.len() && path.starts_with(ACME_CHALLENGE.as_bytes()) {
             // What is for challenges alone comes before all patterns.
-            let hashes = PathHashes::<{ MOST_PATH_DEPTH + 1 }>::of(host, path).longer_than(ACME_CHALLENGE.len());
+            let hashes = PathHashes::of(host, path).longer_than(ACME_CHALLENGE.len());
             let mut none = PatternTries { order: None, next: 0, work };
             if let Some(found) = self.find_rule_by(&hashes, &mut none, host, request)? {
                 return Ok(Some(found));
@@ -269,12 +265,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             return Ok(Some(found));
         }
         if path.first().is_none_or(|first| *first == b'/') {
-            // Hardly any host has prefixes of more depths.
-            let found = if host.facts.depths.count_ones() as usize <= FEW_DEPTHS {
-                self.find_rule_by(&PathHashes::<FEW_DEPTHS>::of(host, path), &mut patterns, host, request)?
-            } else {
-                self.find_rule_by(&PathHashes::<{ MOST_PATH_DEPTH + 1 }>::of(host, path), &mut patterns, host, request)?
-            };
+            let found = self.find_rule_by(&PathHashes::of(host, path), &mut patterns, host, request)?;
             if found.is_some() {
                 return Ok(found);
             }
@@ -333,9 +324,9 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         }
     }
 
-    fn find_rule_by<const MOST: usize>(
+    fn find_rule_by(
         &mut self,
-        hashes: &PathHashes<MOST>,
+        hashes: &PathHashes,
         patterns: &mut PatternTries<'_>,
         host: &FoundHost<'_>,
         request: &Request<'_>,
@@ -376,7 +367,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     fn find_default(&mut self, request: &Request<'_>, work: &mut MatchWork) -> Result<Found, Fault> {
         let rules = match self.get(self.hasher().finish_with(BACKEND), &[&[BACKEND]])? {
             Some(Decoded::Rules(rules)) if rules.match_path(request.path, work)? => Arc::clone(rules),
-            Some(Decoded::DefaultInFrame) => return Ok(Found::Default),
+            Some(Decoded::DefaultNotCarried) => return Err(Fault::NotCarried),
             _ => return Ok(Found::NotFound),
         };
         match rules.find(request, work)? {
@@ -430,18 +421,17 @@ pub fn lower_case(host: &[u8]) -> Cow<'_, [u8]> {
     if host.iter().any(u8::is_ascii_uppercase) { Cow::Owned(host.to_ascii_lowercase()) } else { Cow::Borrowed(host) }
 }
 
-/// The hashes of those paths of a host that a path may match, from one pass over it, of at most so many prefixes.
-struct PathHashes<const MOST: usize> {
+/// The hashes of those paths of a host that a path may match, from one pass over it.
+struct PathHashes {
     exact: Option<u64>,
     /// The hash of each prefix, and where it ends, from the shortest.
-    prefixes: [(u64, usize); MOST],
-    count: usize,
+    prefixes: SmallVec<[(u64, usize); FEW_DEPTHS]>,
 }
 
-impl<const MOST: usize> PathHashes<MOST> {
+impl PathHashes {
     fn of(host: &FoundHost<'_>, path: &[u8]) -> Self {
         let facts = host.facts;
-        let mut all = Self { exact: None, prefixes: [(0, 0); MOST], count: 0 };
+        let mut all = Self { exact: None, prefixes: SmallVec::with_capacity(facts.depths.count_ones() as usize) };
         // What is longer than the longest is none of them.
         let within = &path[..path.len().min(usize::from(facts.longest_path) + 1)];
         let (mut hasher, mut start, mut depth) = (host.hasher.clone(), 0, 0);
@@ -458,10 +448,8 @@ impl<const MOST: usize> PathHashes<MOST> {
             hasher.write(&path[start..end]);
             start = end;
             // No prefix ends with a slash.
-            let is_prefix = depth <= MOST_PATH_DEPTH && facts.depths >> depth & 1 == 1 && !path[..end].ends_with(b"/");
-            if is_prefix && all.count < MOST {
-                all.prefixes[all.count] = (hasher.finish_with(PREFIX), end);
-                all.count += 1;
+            if facts.depths & depth_bit(depth) != 0 && !path[..end].ends_with(b"/") {
+                all.prefixes.push((hasher.finish_with(PREFIX), end));
             }
             if end == path.len() {
                 all.exact = facts.has_exact.then(|| hasher.finish_with(EXACT_PATH));
@@ -473,14 +461,12 @@ impl<const MOST: usize> PathHashes<MOST> {
 
     /// The same, without prefixes of so many bytes or fewer.
     fn longer_than(mut self, bytes: usize) -> Self {
-        let long = self.prefixes[..self.count].iter().position(|(_, end)| *end > bytes).unwrap_or(self.count);
-        self.prefixes.copy_within(long..self.count, 0);
-        self.count -= long;
+        self.prefixes.retain(|(_, end)| *end > bytes);
         self
     }
 
     /// The prefixes, from the longest.
     fn prefixes<'a>(&self, path: &'a [u8]) -> impl Iterator<Item = (u64, &'a [u8])> {
-        self.prefixes[..self.count].iter().rev().map(|(hash, end)| (*hash, &path[..*end]))
+        self.prefixes.iter().rev().map(|(hash, end)| (*hash, &path[..*end]))
     }
 }

@@ -30,13 +30,13 @@ pub struct HostFacts {
     pub is_everywhere: bool,
     /// Whether it gets no default.
     pub is_closed: bool,
-    /// Whether it is left to the frame.
-    pub is_in_frame: bool,
+    /// Whether its rules are in the table: else its requests are answered 503.
+    pub is_carried: bool,
     /// Whether it has rules for exact paths.
     pub has_exact: bool,
     /// Whether it has rules for patterns.
     pub has_patterns: bool,
-    /// Which numbers of slashes its prefixes have, a bit each.
+    /// Which numbers of slashes its prefixes have, a bit each, as [`crate::key::depth_bit`] has it.
     pub depths: u64,
     /// Bytes of its longest path.
     pub longest_path: u16,
@@ -56,7 +56,7 @@ impl HostEntry {
             listeners,
             is_everywhere,
             is_closed,
-            is_in_frame,
+            is_carried,
             has_exact,
             has_patterns,
             depths,
@@ -64,7 +64,7 @@ impl HostEntry {
         } = self.facts;
         let mut writer = ByteWriter::default();
         writer.u64(listeners);
-        for flag in [is_everywhere, is_closed, is_in_frame, has_exact, has_patterns] {
+        for flag in [is_everywhere, is_closed, is_carried, has_exact, has_patterns] {
             writer.bool(flag);
         }
         writer.u64(depths);
@@ -79,7 +79,7 @@ impl HostEntry {
         let mut reader = ByteReader(bytes);
         let listeners = reader.u64()?;
         let (is_everywhere, is_closed) = (reader.bool()?, reader.bool()?);
-        let is_in_frame = reader.bool()?;
+        let is_carried = reader.bool()?;
         let (has_exact, has_patterns) = (reader.bool()?, reader.bool()?);
         let (depths, longest_path) = (reader.u64()?, reader.u16()?);
         let certificate = reader.option(|reader| reader.text().map(Arc::from))?;
@@ -89,7 +89,7 @@ impl HostEntry {
             listeners,
             is_everywhere,
             is_closed,
-            is_in_frame,
+            is_carried,
             has_exact,
             has_patterns,
             depths,

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// `SPARROWT`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWT");
 /// The version of all that is in the memory and in records. Readers take no other.
-pub const VERSION: u32 = 14;
+pub const VERSION: u32 = 15;
 /// So many publications later what was replaced is written over, at the earliest.
 pub const REUSE_AFTER: u32 = 64;
 
@@ -37,11 +37,12 @@ pub const LEAST_WORDS: usize = AT_UNITS + 64 * UNIT_WORDS;
 /// Units that a word of the trie can tell apart: 4 GiB.
 pub const MOST_UNITS: usize = 1 << 26;
 /// Bytes of the largest blob, of a key and its value.
-pub const MOST_BLOB_BYTES: usize = 1 << 18;
-/// Bytes of the longest certificate with its key: there is room for what a blob has beside.
-pub const MOST_CERTIFICATE_BYTES: usize = MOST_BLOB_BYTES - 1024;
-/// Bytes of the longest order of a host's patterns, likewise.
-pub const MOST_ORDER_BYTES: usize = MOST_CERTIFICATE_BYTES;
+pub const MOST_BLOB_BYTES: usize = 1 << 22;
+/// Bytes of the longest certificate with its key.
+pub const MOST_CERTIFICATE_BYTES: usize = 1 << 18;
+/// Bytes of the longest order of a host's patterns: there is room for what a blob has beside. By its default bounds, an entry has no
+/// more patterns.
+pub const MOST_ORDER_BYTES: usize = MOST_BLOB_BYTES - 1024;
 /// Bytes of the longest rules of a path: no length or number in them is larger than 16 bits can say.
 pub const MOST_RULES_BYTES: usize = u16::MAX as usize;
 

@@ -17,7 +17,7 @@ use crate::carried_host::{
     rules_of_paths,
 };
 use crate::certificate::{Certificate, fits};
-use crate::changes::{Change, Changes, DEFAULT_IN_FRAME};
+use crate::changes::{Change, Changes, DEFAULT_NOT_CARRIED};
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
 use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::pattern_order::PatternOrder;
@@ -29,9 +29,9 @@ pub struct Planner {
     classify: (ClassifyRule, ClassifyTls),
     routes: Routes,
     revision: Option<Revision>,
-    /// Of the hosts that are left to the frame, or not served at all.
+    /// Of the hosts that are not served.
     not_carried: BTreeMap<HostName, Vec<NotCarried>>,
-    /// The default, if it is left to the frame.
+    /// The default, if it is not served.
     default_not_carried: Option<NotCarried>,
     /// How many shares of rules lead to a backend, by its name.
     backends: HashMap<String, u64>,
@@ -228,16 +228,6 @@ impl Planner {
         self.not_carried.values().flatten().chain(&self.default_not_carried)
     }
 
-    /// The hosts that are left to the frame, with all of their rules.
-    pub fn hosts_left_to_frame(&self) -> impl Iterator<Item = &HostName> {
-        self.not_carried.keys().filter(|name| has_key(name))
-    }
-
-    /// Whether the default is left to the frame.
-    pub fn is_default_left_to_frame(&self) -> bool {
-        self.default_not_carried.is_some()
-    }
-
     /// Remembers what keeps a host out of the table, in place of what did before.
     fn note(&mut self, name: &HostName, obstacles: &[Obstacle<'_>]) {
         if obstacles.is_empty() {
@@ -262,7 +252,7 @@ impl Planner {
             self.note(name, &long);
             return;
         }
-        let old_host = old_host.map(|host| old.carried(name, host, self.not_carried.contains_key(name)));
+        let old_host = old_host.map(|host| old.carried(name, host, !self.not_carried.contains_key(name)));
         let old_rules = old_host.map_or(&[][..], CarriedHost::rules);
         let rules = new_host.map_or(&[][..], |host| &host.rules);
         let [mut went, mut came] = differing_rules((old_rules, old.policies), (rules, new.policies));
@@ -270,7 +260,7 @@ impl Planner {
         // What was carried, and stays as it is, keeps nothing out.
         let obstacles = new_host.map(|host| obstacles(host, came, &by_path)).unwrap_or_default();
         self.note(name, &obstacles);
-        let new_host = new_host.map(|host| new.carried(name, host, !obstacles.is_empty()));
+        let new_host = new_host.map(|host| new.carried(name, host, obstacles.is_empty()));
         if !obstacles.is_empty() {
             // Whatever of it was carried goes.
             [went, came] = [old_rules, &[]];
@@ -318,7 +308,10 @@ impl Planner {
         };
         let path = default_path(rule);
         self.default_not_carried = path.err().map(|reason| Obstacle::rule(rule, reason).to_not_carried(None));
-        plan.put(&Key::Default, path.map_or_else(|_| DEFAULT_IN_FRAME.to_vec(), |path| new.encode_default(path, rule)));
+        plan.put(
+            &Key::Default,
+            path.map_or_else(|_| DEFAULT_NOT_CARRIED.to_vec(), |path| new.encode_default(path, rule)),
+        );
     }
 
     /// A certificate comes with the first host that names it, if it is there, and goes with the last.

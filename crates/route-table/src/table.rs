@@ -358,7 +358,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
                 contents.rules += rules.rules.len();
             }
             Decoded::PatternOrder(_) => {}
-            Decoded::DefaultInFrame => contents.paths += 1,
+            Decoded::DefaultNotCarried => contents.paths += 1,
             Decoded::Backend(_) => contents.backends += 1,
             Decoded::Certificate(_) => contents.certificates += 1,
         }

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 /// The crates of this workspace, each with those of the workspace on which it may depend. Tests may use more.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("bench-entry", &["bench-figures", "entry-kube", "entry-model", "entry-translate", "nginx-conf", "testbed"]),
+    (
+        "bench-entry",
+        &["bench-figures", "entry", "entry-kube", "entry-model", "entry-translate", "nginx-conf", "testbed"],
+    ),
     ("bench-figures", &[]),
     ("bench-rbd", &["bench-figures", "ceph", "rbd-format", "testbed"]),
     ("ceph", &["ceph-error", "ceph-sys", "rbd-format"]),
@@ -82,7 +85,7 @@ const PURE: &[(&str, &[&str])] = &[
     ("rbd-format", &["thiserror"]),
     ("rbd-model", &["base64", "jiff", "schemars", "serde", "serde_json"]),
     // Its atomic words are memory, whoever maps it.
-    ("route-table", &["crc32fast", "thiserror"]),
+    ("route-table", &["crc32fast", "smallvec", "thiserror"]),
 ];
 
 /// What pure crates may use of the standard library: modules, and of some modules only these items.

@@ -120,8 +120,8 @@ pub const TOPIC: Topic = Topic {
         IngressNginxAnnotation::differs(
             "upstream-hash-by-subset",
             Scope::Backend,
-            "`true`: requests for which `upstream-hash-by` is the same go to any of a few endpoints. Without the module of nginx, more \
-             requests change their group than there when the number of groups changes. While an endpoint fails, its requests go to any others",
+            "`true`: requests for which `upstream-hash-by` is the same go to any of a few endpoints. While an \
+             endpoint fails, its requests go to any others",
         )
         .unchanged_by(&["false"]),
         IngressNginxAnnotation::differs(

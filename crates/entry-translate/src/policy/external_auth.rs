@@ -93,9 +93,7 @@ pub const TOPIC: Topic = Topic {
         ),
         differs(
             "auth-signin",
-            "It takes the same variables, of the host `$host`, `$http_host` and `$best_http_host`. Without the \
-             [module](../operating/routes-without-reload.md) `$escaped_request_uri` is exact up to ten of each `%`, `&` and `+`, beyond that \
-             it is the path without its query",
+            "It takes the same variables, of the host `$host`, `$http_host` and `$best_http_host`",
         ),
         same("auth-signin-redirect-param", "The parameter that says where the client wants to go, by default `rd`"),
         same("auth-method", "The method with which the server is asked; a value that is none is 503"),

@@ -16,7 +16,7 @@ const TTL_SECONDS: u32 = 60;
 /// The file that is shown.
 const MAIN: &str = "nginx.conf";
 
-/// Prints the configuration, or what would change.
+/// Prints the configuration or the routes, or what of the configuration would change.
 pub async fn render(flags: &RenderFlags) -> anyhow::Result<ExitCode> {
     let configuration = &flags.configuration;
     let mut generator = super::generator(configuration).await?;

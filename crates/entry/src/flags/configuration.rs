@@ -127,7 +127,7 @@ impl ConfigurationFlags {
             },
             access_log: (traffic.access_log.as_os_str() != "off").then(|| traffic.access_log.clone()),
             user: workers.user.clone(),
-            module: traffic.nginx_module.as_ref().map(std::path::absolute).transpose()?,
+            module: std::path::absolute(&traffic.nginx_module)?,
             ..nginx_conf::Settings::default()
         };
         let checked = settings.check_proxy_protocol().and_then(|()| settings.check());

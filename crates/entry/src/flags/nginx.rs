@@ -56,8 +56,8 @@ pub struct StopFlags {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Counts")]
 pub struct CountFlags {
-    /// With the module: of so many Ingresses and Services metrics say each for itself what was requested; all others are counted
-    /// together
+    /// Of so many Ingresses and Services metrics say each for itself what was requested; all others are counted together. With a
+    /// template nothing is counted
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(..=100_000))]
     pub max_counted_routes: u32,
 }

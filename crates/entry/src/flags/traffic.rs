@@ -71,7 +71,7 @@ pub struct TrafficFlags {
     /// Where requests are logged; `off` for nowhere
     #[arg(long, value_name = "FILE", default_value = "/dev/stdout")]
     pub access_log: PathBuf,
-    /// A template (minijinja) that is used instead of the built-in layout
+    /// A template (minijinja) of `nginx.conf`, in place of what this program writes: prefixes alone, each change by a reload, on any nginx
     #[arg(long, value_name = "FILE")]
     pub template: Option<PathBuf>,
     /// The stream module of an nginx that has it as a file (`ngx_stream_module.so`), for TLS passthrough; without it, where this
@@ -82,9 +82,9 @@ pub struct TrafficFlags {
     /// this nginx looks for it
     #[arg(long, value_name = "FILE", conflicts_with = "template")]
     pub brotli_module: Option<PathBuf>,
-    /// The module of nginx (`libngx_http_sparrow_module.so`) that routes by a table in memory: changes of routes need no reload
-    #[arg(long, value_name = "FILE", conflicts_with = "template")]
-    pub nginx_module: Option<PathBuf>,
+    /// The module of nginx (`libngx_http_sparrow_module.so`) that routes by a table in memory, where nginx finds it
+    #[arg(long, value_name = "FILE", default_value = nginx_conf::MODULE, conflicts_with = "template")]
+    pub nginx_module: PathBuf,
 }
 
 fn parse_setting(text: &str) -> Result<(String, String), String> {

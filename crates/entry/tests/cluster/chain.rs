@@ -13,7 +13,7 @@ use testbed::daemon::Daemons as _;
 use testbed::kube::{ApiServer, Daemon};
 
 use crate::common::tls::{Certificate, curl};
-use crate::common::{backend_on, eventually, until};
+use crate::common::{backend_on, debian, eventually, until};
 use crate::support::Tenant;
 
 /// The addresses of Services are nobody's on this machine. So this runs in a network namespace of its own, in which all of
@@ -54,11 +54,11 @@ fn in_a_network_of_its_own() {
     let server = ApiServer::start().unwrap();
     let tenant = Tenant::new(&server, "shop".to_owned(), SourceOptions::default());
     tenant.service("cart", one);
-    let bench = tenant.bench(testbed::nginx::debian());
+    let bench = tenant.bench(&debian());
 
     // Once, as an init container.
     bench.ends(0, &["generate"]);
-    assert!(bench.offered().contains("/cart"));
+    assert!(bench.has_in_table("/cart"));
     // And on.
     let entry = bench.start(&["run"]);
     bench.answers("/cart", 200, "one");
@@ -135,7 +135,7 @@ fn in_a_network_of_its_own() {
 /// A headless Service that is served at its endpoints, as their slice says.
 fn endpoints(server: &ApiServer, [one, two]: [u16; 2]) {
     let tenant = Tenant::new(server, "pods".to_owned(), SourceOptions::default());
-    let bench = tenant.bench(testbed::nginx::debian());
+    let bench = tenant.bench(&debian());
     let entry = bench.start(&["run"]);
     tenant.apply(json!({
         "apiVersion": "v1", "kind": "Service",
@@ -172,7 +172,7 @@ fn endpoints(server: &ApiServer, [one, two]: [u16; 2]) {
 fn secrets_that_are_named(server: &ApiServer, port: u16) {
     let options = SourceOptions { tls_secrets: TlsSecrets::Named, ..SourceOptions::default() };
     let tenant = Tenant::new(server, "safe".to_owned(), options);
-    let mut bench = tenant.bench(testbed::nginx::newest()).with_https();
+    let mut bench = tenant.bench(&debian()).with_https();
     bench.flag("--tls-secrets", "named".to_owned());
     tenant.class();
     tenant.service("shop", port);

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::common::debian;
 use crate::support::Tenant;
 
 #[test]
@@ -15,7 +16,7 @@ fn installation_in_a_cluster_is_reported() {
     tenant.service("cart", 80);
     tenant.ingress("web", "a.example", "cart", 80);
     tenant.ingress("away", "b.example", "missing", 80);
-    let bench = tenant.bench(testbed::nginx::newest());
+    let bench = tenant.bench(&debian());
     // The account may read what the entry reads, and no Deployments: the report goes without.
     let (out, said) = bench.ends(1, &["migrate"]);
     assert!(out.contains("Ingress NS/away: served in part".replace("NS", &tenant.namespace).as_str()), "{out}");

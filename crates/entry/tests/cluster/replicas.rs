@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::common::clock::Clock;
-use crate::common::{Bench, Entry, eventually};
+use crate::common::{Bench, Entry, debian, eventually};
 use crate::support::Tenant;
 
 /// The name of the replica that holds the lease; empty if none does.
@@ -24,7 +24,7 @@ fn written(replica: &Entry) -> u64 {
 }
 
 fn replica(tenant: &Tenant<'_>, name: &str) -> Bench {
-    let mut bench = tenant.bench(testbed::nginx::newest());
+    let mut bench = tenant.bench(&debian());
     bench.flag("--identity", name.to_owned());
     bench
 }
@@ -68,7 +68,7 @@ fn second_replica_takes_over_the_writing() {
     // Both make configurations, whoever holds the lease.
     tenant.service("blog", 81);
     for bench in [&a, &b] {
-        eventually("written", || bench.offered().contains("/blog"));
+        eventually("written", || bench.has_in_table("/blog"));
     }
     // Given back, not run out: that would take 15 s.
     first.terminate();

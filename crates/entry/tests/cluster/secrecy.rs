@@ -4,9 +4,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 
-use crate::common::eventually;
 use crate::common::secrecy::{Broken, Traces};
 use crate::common::tls::Certificate;
+use crate::common::{debian, eventually};
 use crate::support::Tenant;
 
 #[test]
@@ -26,7 +26,7 @@ fn no_event_shows_a_part_of_a_key() {
         }));
         tenant.ingress_with(&name, &format!("{name}.example"), "cart", 80, Some(&name));
     }
-    let mut bench = tenant.bench(testbed::nginx::newest());
+    let mut bench = tenant.bench(&debian());
     bench.flag("--https", bench.https.to_string());
     let (out, _) = bench.ends(1, &["check"]);
     traces.assert_none("check", &out);

@@ -2,7 +2,9 @@
 
 use serde_json::json;
 
-use crate::common::{backend, eventually, until};
+use testbed::http;
+
+use crate::common::{backend, debian, eventually, until};
 use crate::support::Tenant;
 
 impl Tenant<'_> {
@@ -20,7 +22,7 @@ fn config_map_of_settings_is_followed_with_the_rights_that_are_shipped() {
     tenant.apply(
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "other" }, "data": { "a": "b" } }),
     );
-    let bench = tenant.bench(testbed::nginx::debian());
+    let bench = tenant.bench(&debian());
     let entry = bench.start(&["run"]);
     let tells_version = || bench.get("any.example", "/").is_some_and(|answer| answer.header("Server").contains('/'));
     eventually("the settings", tells_version);
@@ -58,16 +60,17 @@ fn config_map_that_an_annotation_names_is_followed_with_the_rights_that_are_ship
     };
     headers("first-value");
     ingress(format!("{}/headers", tenant.namespace));
-    let bench = tenant.bench(testbed::nginx::debian());
+    let bench = tenant.bench(&debian());
     bench.ends(0, &["check"]);
     let entry = bench.start(&["run"]);
-    let is_live = |value: &str| bench.live().contains(value);
-    eventually("the ConfigMap", || is_live("first-value"));
+    let is_told =
+        |value: &str| http::get(bench.http, "web.example", "/", "").is_ok_and(|answer| answer.header("X-Own") == value);
+    eventually("the ConfigMap", || is_told("first-value"));
     headers("second-value");
-    eventually("a change of it", || is_live("second-value"));
+    eventually("a change of it", || is_told("second-value"));
     // Of another namespace none is read, whatever is in it.
     ingress("kube-system/extension-apiserver-authentication".to_owned());
-    eventually("none", || !is_live("second-value"));
+    eventually("none", || is_told(""));
     entry.says("the ConfigMap is of another namespace");
     assert_eq!(entry.count("writes_failed"), 0, "the rights are enough");
     entry.terminate();

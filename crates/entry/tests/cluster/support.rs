@@ -73,7 +73,7 @@ impl<'a> Tenant<'a> {
     }
 
     /// Where sparrow-entry is started by this account.
-    pub fn bench(&self, program: impl Into<Program>) -> Bench {
+    pub fn bench(&self, program: &Program) -> Bench {
         let mut bench = Bench::without_source(program);
         bench.flag("--kubeconfig", self.kubeconfig.display().to_string());
         bench.flag("--lease-namespace", self.namespace.clone());

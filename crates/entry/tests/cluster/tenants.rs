@@ -6,7 +6,7 @@ use entry_kube::SourceOptions;
 use serde_json::{Value, json};
 use testbed::kube::ApiServer;
 
-use crate::common::{Bench, Entry, Program, backend_on, eventually};
+use crate::common::{Bench, Entry, Program, backend_on, debian, eventually};
 use crate::support::Tenant;
 
 /// Addresses of Services on which this machine can listen.
@@ -95,7 +95,7 @@ fn stays(benches: &[&Bench]) {
     }
 }
 
-fn replica(tenant: &Tenant<'_>, name: &str, program: impl Into<Program>) -> Bench {
+fn replica(tenant: &Tenant<'_>, name: &str, program: &Program) -> Bench {
     let mut bench = tenant.bench(program);
     bench.flag("--identity", name.to_owned());
     bench
@@ -118,7 +118,7 @@ fn hostile_namespace_gets_no_host_of_another_in_any_replica() {
     cluster.namespace("victim", None);
     let good = cluster.web("victim", "127.66.0.201", "good");
     cluster.ingress("victim", good, &["shop.example", "*.wild.example"], &["/volume"], false);
-    let (a, b) = (replica(&tenant, "a", testbed::nginx::newest()), replica(&tenant, "b", testbed::nginx::debian()));
+    let (a, b) = (replica(&tenant, "a", &debian()), replica(&tenant, "b", &debian()));
     let first = a.start(&["run"]);
     let mut second = b.start(&["run"]);
     stays(&[&a, &b]);

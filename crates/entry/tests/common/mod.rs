@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, sleep};
@@ -45,30 +45,21 @@ pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     until(what, || is().then_some(()));
 }
 
-/// An nginx, by which requests are routed in a location for each rule, or by a table.
+/// An nginx, and the module that is built for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     pub nginx: PathBuf,
-    /// The module that routes by a table.
-    pub module: Option<PathBuf>,
+    pub module: PathBuf,
 }
 
-impl From<PathBuf> for Program {
-    fn from(nginx: PathBuf) -> Self {
-        Self { nginx, module: None }
-    }
+/// Debian's nginx.
+pub fn debian() -> Program {
+    Program { nginx: testbed::nginx::debian(), module: testbed::nginx::module() }
 }
 
-impl From<&Program> for Program {
-    fn from(program: &Program) -> Self {
-        program.clone()
-    }
-}
-
-/// Debian's nginx, the newest, and Debian's with the module.
-pub fn programs() -> [Program; 3] {
-    let [debian, newest] = testbed::nginx::both();
-    [debian.clone().into(), newest.into(), Program { nginx: debian, module: Some(testbed::nginx::module()) }]
+/// All that the module is built for.
+pub fn programs() -> Vec<Program> {
+    vec![debian()]
 }
 
 /// A volume, a runtime directory, addresses and a directory of manifests, in which sparrow-entry is started.
@@ -82,7 +73,7 @@ pub struct Bench {
 
 impl Bench {
     /// With manifests as its source.
-    pub fn new(program: impl Into<Program>) -> Bench {
+    pub fn new(program: &Program) -> Bench {
         let mut bench = Bench::without_source(program);
         let objects = bench.path("objects");
         fs::create_dir(&objects).unwrap();
@@ -91,7 +82,7 @@ impl Bench {
     }
 
     /// With one exposed Service, `shop`, at this port of 127.0.0.1; and `run` with it, which serves it.
-    pub fn serving_shop(program: impl Into<Program>, port: u16) -> (Bench, Entry) {
+    pub fn serving_shop(program: &Program, port: u16) -> (Bench, Entry) {
         let bench = Bench::new(program);
         bench.write("shop.yaml", &service("shop", port));
         let entry = bench.start(&["run"]);
@@ -100,17 +91,13 @@ impl Bench {
     }
 
     /// With a source that is still to be named.
-    pub fn without_source(program: impl Into<Program>) -> Bench {
-        let Program { nginx, module } = program.into();
+    pub fn without_source(program: &Program) -> Bench {
+        let Program { nginx, module } = program;
         let dir = tempfile::Builder::new().prefix("sparrow-entry-").tempdir().unwrap();
         let mut bench = Bench { dir, http: free(), https: free(), flags: BTreeMap::new() };
         bench.flag("--nginx", nginx.display().to_string());
-        if nginx == testbed::nginx::debian() {
-            bench.flag("--stream-module", testbed::nginx::debian_stream_module().display().to_string());
-        }
-        if let Some(module) = module {
-            bench.flag("--nginx-module", module.display().to_string());
-        }
+        bench.flag("--stream-module", nginx.with_file_name("ngx_stream_module.so").display().to_string());
+        bench.flag("--nginx-module", module.display().to_string());
         bench.flag("--volume", bench.path("volume").display().to_string());
         bench.flag("--runtime", bench.path("run").display().to_string());
         bench.flag("--access-log", "off".to_owned());
@@ -179,6 +166,23 @@ impl Bench {
         let volume = self.path("volume");
         let hash = fs::read_to_string(volume.join("offered")).unwrap();
         fs::read_to_string(volume.join("generations").join(hash.trim()).join("nginx.conf")).unwrap()
+    }
+
+    /// Whether a text stands in a table on the volume, such as a path: records have it as it is.
+    pub fn has_in_table(&self, text: &str) -> bool {
+        let has = |file: &Path| {
+            let bytes = fs::read(file).unwrap_or_default();
+            bytes.windows(text.len()).any(|window| window == text.as_bytes())
+        };
+        let mut left = vec![self.path("volume")];
+        while let Some(path) = left.pop() {
+            match fs::read_dir(&path) {
+                Ok(entries) => left.extend(entries.flatten().map(|entry| entry.path())),
+                Err(_) if has(&path) => return true,
+                Err(_) => {}
+            }
+        }
+        false
     }
 
     /// Runs a command that ends by itself.

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use testbed::http::{exchange, get};
 
-use crate::common::{Bench, service};
+use crate::common::{Bench, debian, service};
 
 #[test]
 fn metrics_come_in_the_form_that_the_reader_prefers() {
-    let bench = Bench::new(testbed::nginx::debian());
+    let bench = Bench::new(&debian());
     bench.write("shop.yaml", &service("shop", 81));
     let entry = bench.start(&["watch"]);
     entry.wait_ready();
@@ -29,7 +29,7 @@ fn metrics_come_in_the_form_that_the_reader_prefers() {
 /// The admission controller of ingress-nginx could be reached by every pod, and ran nginx on what it was sent.
 #[test]
 fn cve_2025_1974_and_cve_2026_24514_no_port_takes_a_review() {
-    let bench = Bench::new(testbed::nginx::debian());
+    let bench = Bench::new(&debian());
     bench.write("shop.yaml", &service("shop", 81));
     let entry = bench.start(&["run"]);
     let before = bench.live();

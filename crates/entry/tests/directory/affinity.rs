@@ -4,7 +4,7 @@ use testbed::clients::{Clients, ConnectionReuse};
 use testbed::http;
 
 use super::endpoints::{READY, SHOP, pod, slice, write_shop};
-use crate::common::{Bench, CLASS, eventually, programs, until};
+use crate::common::{Bench, CLASS, debian, eventually, programs, until};
 
 /// A client of which all requests go to one endpoint.
 struct Client {
@@ -38,8 +38,7 @@ fn sessions_and_keys_stay_over_a_rolling_update_without_a_reload() {
 }
 
 fn rolling_update(annotations: &str, is_persistent: bool) {
-    let [_, _, with_module] = programs();
-    let bench = Bench::new(&with_module);
+    let bench = Bench::new(&debian());
     let mut pods = vec![pod("a1"), pod("b1"), pod("c1")];
     let shop = SHOP.replace("endpoints }", &format!("endpoints, {annotations} }}"));
     write_shop(&bench, &shop, &pods, None);

@@ -2,12 +2,11 @@
 
 use testbed::echo::backend;
 
-use crate::common::{Bench, eventually, free, programs, service};
+use crate::common::{Bench, debian, eventually, free, service};
 
 #[test]
 fn requests_are_told_by_route_and_beyond_the_most_together() {
-    let [_, _, with_module] = programs();
-    let mut bench = Bench::new(&with_module);
+    let mut bench = Bench::new(&debian());
     bench.flag("--max-counted-routes", "1".to_owned());
     bench.write("shop.yaml", &service("shop", backend("a").port()));
     let entry = bench.start(&["run"]);

@@ -18,7 +18,7 @@ const HOST: &str = "grpc.example";
 
 /// The services `plain` and `tls` at `/plain` and `/tls` of a host with a certificate, and `plain` at its methods; `down`,
 /// where nobody listens; `strict`, with limits; and what leads to a Service that is not there.
-fn bench(program: impl Into<Program>, certificate: &Certificate, plain: &Words, tls: &Words) -> Bench {
+fn bench(program: &Program, certificate: &Certificate, plain: &Words, tls: &Words) -> Bench {
     let bench = Bench::new(program).with_https();
     let service = |name: &str, port: u16, protocol: &str| {
         service(name, port)

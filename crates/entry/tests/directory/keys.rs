@@ -105,6 +105,7 @@ fn other_keys_are_reported_and_never_reach_nginx() {
     let curve = made(dir, "ec -pkeyopt ec_paramgen_curve:P-521");
     let encrypted = "tls.key is encrypted";
     let unsupported = "tls.key is of a kind that is not supported";
+    let curve_of_few_bits = "has a key on a curve of less than 224 bits, which nginx rejects";
     let small = "has an RSA key of less than 2048 bits, which nginx rejects";
     let digest = "is signed with SHA-1 or MD5, which nginx rejects";
     let damaged = |certificate: &Certificate| {
@@ -119,7 +120,7 @@ fn other_keys_are_reported_and_never_reach_nginx() {
         (rewritten(dir, &rsa, "rsa -traditional -aes256 -passout pass:secret"), encrypted),
         (rewritten(dir, &curve, "ec -aes256 -passout pass:secret"), encrypted),
         (made(dir, "ed448"), unsupported),
-        (made(dir, "ec -pkeyopt ec_paramgen_curve:prime192v1"), unsupported),
+        (made(dir, "ec -pkeyopt ec_paramgen_curve:prime192v1"), curve_of_few_bits),
         (made(dir, "ec -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:explicit"), unsupported),
         (made(dir, "rsa:1024"), small),
         (made(dir, "rsa:512"), small),
@@ -150,19 +151,20 @@ fn other_keys_are_reported_and_never_reach_nginx() {
 #[test]
 fn issuer_that_nginx_rejects_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
-    let weak = signed(dir.path(), "rsa:1024", "-sha256");
+    let kinds = [
+        ("rsa:1024", "an RSA key of less than 2048"),
+        ("ec -pkeyopt ec_paramgen_curve:prime192v1", "a key on a curve of less than 224"),
+    ];
     let port = backend("one");
-    for program in programs() {
+    for (program, (kind, why)) in programs().into_iter().flat_map(|program| kinds.map(|kind| (program.clone(), kind))) {
+        let weak = signed(dir.path(), kind, "-sha256");
         let bench = Bench::new(&program).with_https();
         let web = ingress("a", "a.example", "one", port, Some("tls"));
         bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
         bench.write("tls.yaml", &secret("tls", &weak));
         let entry = bench.start(&["run"]);
         let (out, _) = bench.ends(1, &["check"]);
-        assert!(
-            out.contains("Certificate 2 of tls.crt has an RSA key of less than 2048 bits, which nginx rejects"),
-            "{out}"
-        );
+        assert!(out.contains(&format!("Certificate 2 of tls.crt has {why} bits, which nginx rejects")), "{out}");
         let first = weak.pem.split_inclusive("-----END CERTIFICATE-----").next().unwrap();
         eventually("served", || handshake(&bench).contains(first));
         assert_eq!(entry.count("nginx_refused"), 0);

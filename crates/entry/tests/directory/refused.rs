@@ -2,14 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 use std::thread::sleep;
 use std::time::Duration;
 
-use testbed::nginx::both;
-
-use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, service};
+use crate::common::{Bench, Program, backend, debian, eventually, service};
 
 /// A template with a fault that only nginx finds: what a Service's port is, nginx answers, and it knows codes up to 999.
 const TEMPLATE: &str = r"
@@ -49,8 +45,9 @@ fn template(nginx: &Path) -> String {
     TEMPLATE.replace("# TEMPORARY\n", &lines)
 }
 
+/// With a template on an nginx, which needs no module.
 fn with_template(nginx: &Path, template: &str) -> Bench {
-    let mut bench = Bench::new(nginx.to_owned());
+    let mut bench = Bench::new(&Program { nginx: nginx.to_owned(), ..debian() }).without_flag("--nginx-module");
     let file = bench.path("template");
     fs::write(&file, template).unwrap();
     bench.flag("--template", file.display().to_string());
@@ -64,7 +61,7 @@ fn status(bench: &Bench, path: &str) -> u16 {
 #[test]
 fn template_of_the_operator_is_served() {
     let (one, two) = (backend("one"), backend("two"));
-    for nginx in both() {
+    for nginx in testbed::nginx::both() {
         let forward = "proxy_pass http://{{ route.cluster_ip }}:{{ route.port }}/;";
         let bench = with_template(&nginx, &template(&nginx).replace("return {{ route.port }};", forward));
         bench.write("shop.yaml", &service("shop", one));
@@ -81,7 +78,7 @@ fn template_of_the_operator_is_served() {
 
 #[test]
 fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
-    for nginx in both() {
+    for nginx in testbed::nginx::both() {
         let bench = with_template(&nginx, &template(&nginx));
         bench.write("good.yaml", &service("good", 204));
         let entry = bench.start(&["run"]);
@@ -124,7 +121,7 @@ fn object_rejected_by_nginx_is_quarantined_until_it_changes() {
 
 #[test]
 fn rejection_without_culprit_keeps_the_live_configuration() {
-    for nginx in both() {
+    for nginx in testbed::nginx::both() {
         let fault = "{% if routes | length > 1 %}\nnonsense on;\n{% endif %}\nhttp {";
         let bench = with_template(&nginx, &template(&nginx).replace("http {", fault));
         bench.write("good.yaml", &service("good", 204));
@@ -211,54 +208,4 @@ fn failing_template_keeps_the_live_configuration() {
     bench.remove("good.yaml");
     eventually("good again", || status(&bench, "/more") == 201);
     entry.terminate();
-}
-
-/// Runs openssl in a directory.
-fn openssl(dir: &Path, arguments: &str) {
-    let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
-    assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// A certificate for `a.example` of an authority whose key is on a small curve: it is well-formed, and nginx's TLS library
-/// refuses it.
-fn of_a_small_curve(dir: &Path) -> Certificate {
-    let new = |curve: &str| format!("-newkey ec -pkeyopt ec_paramgen_curve:{curve} -nodes");
-    openssl(dir, &format!("req -x509 {} -keyout ca.key -out ca.crt -subj /CN=ca -days 30", new("prime192v1")));
-    let name = "-subj /CN=a.example -addext subjectAltName=DNS:a.example";
-    openssl(dir, &format!("req {} -keyout a.key -out a.csr {name}", new("P-256")));
-    openssl(dir, "x509 -req -in a.csr -CA ca.crt -CAkey ca.key -sha256 -copy_extensions copy -days 30 -out a.crt");
-    let read = |name: &str| fs::read_to_string(dir.join(name)).unwrap();
-    Certificate { pem: read("a.crt") + &read("ca.crt"), key: read("a.key") }
-}
-
-#[test]
-fn certificate_rejected_by_nginx_is_quarantined() {
-    let port = backend("one");
-    let good = Certificate::new("a.example");
-    let dir = tempfile::tempdir().unwrap();
-    let weak = of_a_small_curve(dir.path());
-    for nginx in both() {
-        let bench = Bench::new(nginx).with_https();
-        let web = ingress("a", "a.example", "one", port, Some("tls"));
-        bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));
-        bench.write("tls.yaml", &secret("tls", &weak));
-        let entry = bench.start(&["run"]);
-        // In the clear, which a route with a certificate would not be.
-        eventually("served", || bench.asks("a.example", "/") == (200, "one".to_owned()));
-        entry.says("Secret default/tls cannot be used: nginx rejects it");
-        assert!(curl(&bench, "a.example", &good).is_err());
-        assert_eq!(entry.metric("objects{outcome=\"partial\"}").to_string(), "1");
-        bench.write("tls.yaml", &secret("tls", &good));
-        eventually("lifted", || curl(&bench, "a.example", &good) == Ok("one".to_owned()));
-        eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
-        // A renewal that nginx refuses leaves the certificate before.
-        let before = entry.count("nginx_refused");
-        bench.write("tls.yaml", &secret("tls", &weak));
-        let told = |line: &str| line.contains("nginx rejects it") && line.contains("that it held before is served");
-        eventually("told", || entry.log().lines().any(told));
-        eventually("all live", || entry.metric("generation_lag_seconds") == 0.0);
-        assert_eq!(curl(&bench, "a.example", &good), Ok("one".to_owned()));
-        assert_eq!(entry.count("nginx_refused") + entry.count("nginx_failed"), before + 1);
-        entry.terminate();
-    }
 }

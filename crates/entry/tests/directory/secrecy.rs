@@ -2,10 +2,10 @@
 
 use crate::common::secrecy::{Broken, Traces};
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, Program, backend, eventually, ingress, programs, service};
+use crate::common::{Bench, CLASS, Program, backend, debian, eventually, ingress, programs, service};
 
 /// A directory with every broken Secret, each named by an Ingress of its own.
-fn broken(program: impl Into<Program>, port: u16, own: &Certificate) -> Bench {
+fn broken(program: &Program, port: u16, own: &Certificate) -> Bench {
     let bench = Bench::new(program).with_https();
     bench.write("all.yaml", &format!("{CLASS}---\n{}", service("one", port)));
     for (name, text) in Broken::all(own).manifests {
@@ -20,7 +20,7 @@ fn broken(program: impl Into<Program>, port: u16, own: &Certificate) -> Bench {
 fn no_command_prints_a_part_of_a_key() {
     let own = Certificate::new("any.example");
     let traces = Traces::of([&own]);
-    let bench = broken(testbed::nginx::newest(), backend("one"), &own);
+    let bench = broken(&debian(), backend("one"), &own);
     for command in [
         &["check"][..],
         &["check", "--json"],

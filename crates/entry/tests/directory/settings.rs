@@ -4,7 +4,7 @@ use std::fs;
 
 use testbed::http;
 
-use crate::common::{Bench, backend, eventually, programs, service, until};
+use crate::common::{Bench, backend, debian, eventually, programs, service, until};
 
 /// A `ConfigMap` of settings, whose values are quoted.
 fn settings(values: &[(&str, &str)]) -> String {
@@ -90,8 +90,7 @@ fn settings_that_nginx_rejects_are_put_aside() {
 
 #[test]
 fn check_tells_what_of_a_config_map_is_not_followed() {
-    let program = testbed::nginx::debian();
-    let mut bench = Bench::new(program);
+    let mut bench = Bench::new(&debian());
     bench.flag("--config", "sparrow/settings".to_owned());
     bench.write(
         "settings.yaml",
@@ -140,7 +139,7 @@ fn snippet_that_keeps_someone_out_starts_nothing_and_changes_nothing() {
 #[test]
 fn settings_of_flags_have_the_same_keys() {
     let port = backend("one");
-    let mut bench = Bench::new(testbed::nginx::debian());
+    let mut bench = Bench::new(&debian());
     bench.write("shop.yaml", &service("shop", port));
     bench.flag("--set", "log-format-upstream=$request_method $status $ingress_name".to_owned());
     let log = bench.path("access");
@@ -156,7 +155,7 @@ fn settings_of_flags_have_the_same_keys() {
         ("add-headers=a/b", "--config names"),
         ("keep-alive", "KEY=VALUE"),
     ] {
-        let mut bench = Bench::new(testbed::nginx::debian());
+        let mut bench = Bench::new(&debian());
         bench.flag("--set", value.to_owned());
         let output = bench.command(&["render"]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -2,7 +2,7 @@
 
 use testbed::http;
 
-use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service};
+use crate::common::{Bench, CLASS, backend, debian, eventually, ingress, programs, service};
 
 /// An Ingress with a snippet and others, one in a line.
 fn web(port: u16, annotations: &str) -> String {
@@ -172,8 +172,7 @@ fn rewrites_of_snippets_send_clients_elsewhere() {
 #[test]
 fn new_texts_and_redirects_come_into_force_without_a_reload() {
     let port = backend("one");
-    let [_, _, with_module] = programs();
-    let bench = Bench::new(&with_module);
+    let bench = Bench::new(&debian());
     bench.write("all.yaml", &format!("{CLASS}---\n{}", service("one", port)));
     let text = |path: &str, text: &str| {
         let header = "add_header X-Sent $request_uri always;";
@@ -208,8 +207,7 @@ fn new_texts_and_redirects_come_into_force_without_a_reload() {
 #[test]
 fn challenges_beside_denied_expressions_come_into_force_without_a_reload() {
     let port = backend("one");
-    let [_, _, with_module] = programs();
-    let bench = Bench::new(&with_module);
+    let bench = Bench::new(&debian());
     bench.write("all.yaml", &format!("{CLASS}---\n{}", service("one", port)));
     let dots = web(port, r"server-snippet: 'location ~ /\. { deny all; }'");
     let solver = |token: &str| {

@@ -8,7 +8,7 @@ use tokio::runtime::Runtime;
 use tokio::time::timeout;
 
 use crate::common::tls::{Certificate, secret};
-use crate::common::{Bench, CLASS, PATIENCE, eventually, ingress, programs, service};
+use crate::common::{Bench, CLASS, PATIENCE, debian, eventually, ingress, service};
 use crate::words::{Words, client};
 
 const HOST: &str = "streams.example";
@@ -29,9 +29,7 @@ fn web_socket(bench: &Bench) -> Connection {
 fn streams_go_on_over_hundreds_of_changes_and_nothing_is_reloaded() {
     let certificate = Certificate::new(HOST);
     let (words, echo, runtime) = (Words::start(None), echo::backend("echo").port(), Runtime::new().unwrap());
-    let [.., program] = programs();
-    assert!(program.module.is_some());
-    let bench = Bench::new(&program).with_https();
+    let bench = Bench::new(&debian()).with_https();
     let grpc = service("words", words.port).replace("{ port: ", "{ appProtocol: grpc, port: ");
     let host = ingress("words", HOST, "words", words.port, Some("tls"));
     bench.write("all.yaml", &[CLASS, &secret("tls", &certificate), &host, &grpc, &service("echo", echo)].join("---\n"));

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::{Value, json};
 
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, eventually, programs};
+use crate::common::{Bench, CLASS, backend, debian, eventually, programs};
 
 /// A path to the Service `web` of the namespace.
 fn path(path: &str, port: u16) -> Value {
@@ -174,7 +174,7 @@ fn hostile_namespace_gets_no_host_of_another() {
 #[test]
 fn lost_or_garbled_host_record_gives_hosts_to_the_oldest() {
     let port = backend("one");
-    let mut bench = Bench::new(testbed::nginx::newest());
+    let mut bench = Bench::new(&debian());
     bench.flag("--host-record", bench.path("hosts").display().to_string());
     bench.write("class.yaml", CLASS);
     write(&bench, "services.yaml", &[web("a", port), web("b", port)]);
@@ -243,7 +243,7 @@ fn annotation_of_a_namespace_decides_whose_hosts_are() {
 #[test]
 fn bounds_keep_one_namespace_from_displacing_others() {
     let (good, bad) = (backend("good"), backend("bad"));
-    let bench = Bench::new(testbed::nginx::newest());
+    let bench = Bench::new(&debian());
     bench.write("class.yaml", CLASS);
     write(&bench, "services.yaml", &[web("victim", good), web("evil", bad)]);
     let rules = [rule("shop.example", &["/"], good)];

@@ -1,7 +1,7 @@
 //! HTTPS: certificates by name, redirects, Secrets that come late or are broken.
 
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, backend, eventually, ingress, programs, service};
+use crate::common::{Bench, CLASS, backend, debian, eventually, ingress, programs, service};
 
 #[test]
 fn each_host_has_its_certificate() {
@@ -99,7 +99,7 @@ fn host_is_served_over_http_until_its_secret_is_usable() {
 fn expired_certificate_is_served_and_reported() {
     let port = backend("one");
     let expired = Certificate::until("a.example", 2020);
-    let bench = Bench::new(testbed::nginx::newest()).with_https();
+    let bench = Bench::new(&debian()).with_https();
     bench.write("tls.yaml", &secret("tls", &expired));
     let web = ingress("a", "a.example", "one", port, Some("tls"));
     bench.write("all.yaml", &format!("{CLASS}---\n{}---\n{web}", service("one", port)));

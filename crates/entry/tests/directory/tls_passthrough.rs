@@ -17,7 +17,7 @@ use testbed::http::Connection;
 use testbed::nginx::RunningNginx;
 
 use crate::common::tls::{Certificate, curl, secret};
-use crate::common::{Bench, CLASS, PATIENCE, backend, eventually, free, ingress, programs, service, until};
+use crate::common::{Bench, CLASS, PATIENCE, backend, debian, eventually, free, ingress, programs, service, until};
 
 /// A backend that ends TLS with a certificate of its own, and says so.
 struct TlsBackend {
@@ -156,7 +156,7 @@ fn passthrough_comes_and_goes_while_another_host_of_the_address_is_served() {
 
 #[test]
 fn annotation_of_ingress_nginx_is_followed_where_the_flag_says_so() {
-    let mut bench = Bench::new(testbed::nginx::newest()).with_https();
+    let mut bench = Bench::new(&debian()).with_https();
     let own = Certificate::new("passed.example");
     let tls_backend = TlsBackend::start(&bench, &own);
     let tls_port = tls_backend.address.port();
@@ -174,7 +174,7 @@ fn annotation_of_ingress_nginx_is_followed_where_the_flag_says_so() {
 
 #[test]
 fn nginx_without_stream_module_is_told_and_tls_is_rejected() {
-    let bench = Bench::new(testbed::nginx::debian()).with_https();
+    let bench = Bench::new(&debian()).with_https();
     let own = Certificate::new("passed.example");
     let tls_backend = TlsBackend::start(&bench, &own);
     let tls_port = tls_backend.address.port();

@@ -10,9 +10,8 @@ use crate::revision::LineOrigin;
 use crate::token::Token;
 use crate::writer::Writer;
 
-/// Writes it: the first line that a client's address is in decides. The address is that which trusted proxies say. `has_module`: whether
-/// nginx has the module, which remembers passwords.
-pub fn write(writer: &mut Writer<'_>, access: &Access, has_module: bool) -> Option<()> {
+/// Writes it: the first line that a client's address is in decides. The address is that which trusted proxies say.
+pub fn write(writer: &mut Writer<'_>, access: &Access) -> Option<()> {
     let Access { allowed, denied, basic_auth, satisfy_any } = access;
     if *satisfy_any {
         writer.line("satisfy").words(["any"]).end()?;
@@ -26,24 +25,17 @@ pub fn write(writer: &mut Writer<'_>, access: &Access, has_module: bool) -> Opti
         }
         writer.line("deny").words(["all"]).end()?;
     }
-    basic_auth.as_ref().map_or(Some(()), |basic_auth| write_basic_auth(writer, basic_auth, has_module))
+    basic_auth.as_ref().map_or(Some(()), |basic_auth| write_basic_auth(writer, basic_auth))
 }
 
-fn write_basic_auth(
-    writer: &mut Writer<'_>,
-    BasicAuth { realm, passwords }: &BasicAuth,
-    has_module: bool,
-) -> Option<()> {
+fn write_basic_auth(writer: &mut Writer<'_>, BasicAuth { realm, passwords }: &BasicAuth) -> Option<()> {
     let file = ContentFile::passwords(&passwords.0);
     // To nginx, this word says that nobody is asked.
     let realm = if realm == "off" { "Off" } else { realm };
     writer.line("auth_basic").token(&Token::constant(realm)?).end()?;
     writer.line("auth_basic_user_file").text(|text| file.path(text)).end()?;
-    if has_module {
-        // The name is that of the content: with other passwords it is another one, and what was right for these is not for those.
-        writer.line("sparrow_remember_passwords").text(|text| file.path(text)).end()?;
-    }
-    Some(())
+    // The name is that of the content: with other passwords it is another one, and what was right for these is not for those.
+    writer.line("sparrow_remember_passwords").text(|text| file.path(text)).end()
 }
 
 /// Adds the files of passwords.

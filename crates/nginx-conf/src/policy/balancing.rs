@@ -4,7 +4,6 @@
 //! remembered here; and a cookie says nothing of endpoints, but for [`persistent_sessions`].
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use entry_model::{Affinity, Balancing, SameSite, SessionCookie};
 
@@ -32,13 +31,8 @@ pub fn add_headers(balancing: &Balancing, headers: &mut LocationHeaders) {
     }
 }
 
-/// The variables of all sessions. The endpoints are those that cookies name, but for those of a table, of which the module knows.
-pub fn variables(
-    policies: &PolicySet<'_>,
-    endpoints: &BTreeSet<SocketAddr>,
-    has_module: bool,
-    settings: &Settings,
-) -> Vec<Directive<'static>> {
+/// The variables of all sessions.
+pub fn variables(policies: &PolicySet<'_>, settings: &Settings) -> Vec<Directive<'static>> {
     let sessions = policies.iter().filter_map(|policy| match &policy.balancing {
         Balancing::Session(cookie) => Some(&**cookie),
         _ => None,
@@ -55,17 +49,11 @@ pub fn variables(
     if sessions.iter().any(|cookie| cookie.same_site == Some(SameSite::NoneIfUnderstood)) {
         all.push(same_site_none());
     }
-    // The module names whichever endpoint has answered.
-    if !has_module && sessions.iter().any(|cookie| cookie.affinity != Affinity::Balanced) {
-        all.extend(persistent_sessions::shared_variables(endpoints));
-    }
     for cookie in sessions {
         all.extend(match cookie.affinity {
             Affinity::Balanced => maps(cookie).or_else(|| without_cookie(cookie)).into_iter().flatten().collect(),
             Affinity::Persistent | Affinity::PersistentUntilFailure => {
-                let of_table = has_module.then_some("$sparrow_endpoint_is_known");
-                let known = persistent_sessions::KnownEndpoints { endpoints, of_table };
-                let all = set_cookie(cookie).and_then(|new| persistent_sessions::variables(cookie, &known, new));
+                let all = set_cookie(cookie).and_then(|new| persistent_sessions::variables(cookie, new));
                 let without =
                     || without_cookie(cookie).into_iter().flatten().chain(persistent_sessions::without_cookie(cookie));
                 all.unwrap_or_else(|| without().collect())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use entry_model::{ClientCertificateRule, ClientCertificates, ClientVerification, VerificationMode};
-use pattern_engine::{BoundedPattern, Groups, Subject};
+use pattern_engine::BoundedPattern;
 
 use super::content_file::ContentFile;
 use crate::error_page;
@@ -31,7 +31,7 @@ pub fn write(writer: &mut Writer<'_>, asked: Option<&ClientCertificates>) -> Opt
     if let Some(subject) = &rule.subject {
         let pattern = BoundedPattern::parse(subject).ok()?;
         let condition = writer.line("if").words(["($ssl_client_s_dn", "!~"]);
-        condition.pattern(|out| out.bounded(&pattern, Subject::Value, Groups::Plain)).words([")"]).open(None)?;
+        condition.pattern(|out| out.bounded(&pattern)).words([")"]).open(None)?;
         writer.write(&FORBIDDEN);
         writer.close();
     }

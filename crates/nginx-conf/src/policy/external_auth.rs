@@ -21,7 +21,7 @@ use crate::context::Context;
 use crate::location_headers::LocationHeaders;
 use crate::proxy_module::ProxyModule;
 use crate::token::{Text, Token};
-use crate::writer::{Directive, Writer, case, directive, entry};
+use crate::writer::{Directive, Writer, case, directive};
 
 /// Most connections to a server that a worker keeps.
 const KEPT_CONNECTIONS: usize = 32;
@@ -29,30 +29,19 @@ const KEPT_CONNECTIONS: usize = 32;
 /// Most cookies of an answer that its client gets: a session that is too long for one is in several.
 const MOST_COOKIES: u64 = 8;
 
-/// A cookie of an answer, where nginx has all as one text with commas between them. A comma that no name follows is of a date.
-const COOKIE: &str = "(?:[^,]|,(?! [^ ,;=]+=))*+";
-
 /// Who is asked; nobody if this nginx cannot.
 pub fn asked<'a>(policy: &'a Policy, settings: &Settings) -> Option<&'a ExternalAuth> {
     let auth = policy.external_auth.as_ref()?;
     (settings.modules.auth_request && can_reach(&auth.server, auth.tls, settings)).then_some(auth)
 }
 
-/// What is at the level of `http`, if there is somebody to ask. Cookies of an answer are the module's, if it routes.
-pub fn http(has_module: bool) -> Vec<Directive<'static>> {
+/// What is at the level of `http`, if there is somebody to ask. The cookies of an answer the module has.
+pub fn http() -> Vec<Directive<'static>> {
     // What locations set that ask; empty where all of them answer by themselves, since their backends are missing.
     let set = (1..=MOST_COOKIES).filter_map(|number| {
         Some(directive("map").words(["\"\""]).token(set_cookie(number)?).block(vec![case("default", "\"\"")]))
     });
-    let read = (1..=MOST_COOKIES).filter(|_| !has_module).filter_map(|number| {
-        let before = format!("(?:{COOKIE}, )").repeat(usize::try_from(number).ok()? - 1);
-        let pattern = Token::literal(&format!("~^{before}(?<sparrow_cookie_sent>{COOKIE})"))?;
-        // Read anew for each answer.
-        let cases =
-            vec![directive("volatile"), case("default", "\"\""), entry(pattern).words(["$sparrow_cookie_sent"])];
-        Some(directive("map").words(["$upstream_http_set_cookie"]).token(sent_cookie(number)?).block(cases))
-    });
-    set.chain(read).collect()
+    set.collect()
 }
 
 /// What a location adds to its answer.

@@ -5,11 +5,10 @@
 
 use std::collections::BTreeSet;
 
-use entry_model::{AddressRange, Limits, RequestLimit};
+use entry_model::{AddressRange, Kind, Limits, ObjectRef, RequestLimit};
 
 use super::PolicySet;
 use crate::LimitStatuses;
-use crate::location_parts::route_name;
 use crate::policy_class::content_name;
 use crate::token::{Text, Token, size};
 use crate::writer::{Directive, Writer, case, directive, entry, map};
@@ -90,6 +89,17 @@ pub fn write(writer: &mut Writer<'_>, limits: &Limits) -> Option<()> {
         }
     }
     Some(())
+}
+
+/// The object of a rule, as `$sparrow_route` names it. Names of Kubernetes are plain; others, from a file, are made so.
+fn route_name(text: Text, origin: &ObjectRef) -> Text {
+    let key = &origin.key;
+    let text = match origin.kind {
+        Kind::Service => text.own("Service "),
+        Kind::Ingress => text.own("Ingress "),
+        _ => text,
+    };
+    text.plain_of(&key.namespace, '_').own("/").plain_of(&key.name, '_')
 }
 
 /// Adds a name for clients that are not counted.

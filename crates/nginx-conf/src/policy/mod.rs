@@ -1,7 +1,6 @@
 //! What policies ask for, in nginx's directives: a file for each topic.
 //!
-//! A policy is carried out in the location through which requests are forwarded: that of the rule, one for raw paths, or, where a module
-//! finds the route, that of the policy's class. All of them are written by [`write()`].
+//! A policy is carried out in the location through which requests are forwarded: that of its class.
 
 mod access;
 mod backend_tls;
@@ -28,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use entry_model::{Policy, Protocol};
 pub use policy_set::PolicySet;
 
+use crate::backend_protocols::is_http2;
 use crate::context::Context;
 use crate::host_tls::HostTls;
 use crate::location_headers::LocationHeaders;
@@ -35,7 +35,6 @@ use crate::policy_class::PolicyClass;
 use crate::proxy_module::ProxyModule;
 use crate::revision::LineOrigin;
 use crate::token::{Text, Token};
-use crate::upstream::is_http2;
 use crate::writer::{Directive, Writer};
 use crate::{Settings, error_page};
 
@@ -76,7 +75,7 @@ pub fn write(
     body::write(writer, *max_body_bytes)?;
     buffers::write(writer, buffers, module)?;
     balancing::write(writer, balancing, session_path)?;
-    access::write(writer, access, context.has_module)?;
+    access::write(writer, access)?;
     client_certificates::write(writer, client_certificates.as_ref())?;
     limits::write(writer, limits)?;
     backend_tls::write(writer, backend_tls, module)?;
@@ -134,21 +133,16 @@ pub fn write_answers(writer: &mut Writer<'_>, policy: &Policy, settings: &Settin
     Some(())
 }
 
-/// What policies need at the level of `http`, beside what the module has, if it routes. `has_variables`: whether something of a request stands
-/// in the URL of a redirect, or in a header of a text of a table.
-pub fn http(
-    policies: &PolicySet<'_>,
-    has_variables: bool,
-    settings: &Settings,
-    has_module: bool,
-) -> Vec<Directive<'static>> {
+/// What policies need at the level of `http`, beside what the module has. `has_variables`: whether something of a request stands in a text
+/// or in a header of one.
+pub fn http(policies: &PolicySet<'_>, has_variables: bool, settings: &Settings) -> Vec<Directive<'static>> {
     let cors: BTreeSet<_> = policies.iter().filter_map(|policy| policy.cors.as_ref()).collect();
     let mut all: Vec<_> = cors.into_iter().flat_map(cors::variables).collect();
     let asks = policies.iter().any(|policy| policy.external_auth.is_some());
     let names_servers = asks || policies.iter().any(|policy| policy.mirror.is_some());
-    all.extend(asks.then(|| external_auth::http(has_module)).into_iter().flatten());
+    all.extend(asks.then(external_auth::http).into_iter().flatten());
     if names_servers || has_variables || policies.iter().any(headers::have_variables) {
-        all.extend(url_text::variables(has_module));
+        all.extend(url_text::variables());
     }
     if names_servers {
         all.extend(url_text::resolvers(settings));

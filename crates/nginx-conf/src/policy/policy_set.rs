@@ -1,8 +1,8 @@
 //! The policies that a part of a configuration carries out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use entry_model::{Balancing, Policy, Routes, Rule};
+use entry_model::{Balancing, Policy};
 
 use crate::frame_needs::FrameNeeds;
 use crate::policy::headers;
@@ -13,11 +13,9 @@ use crate::policy_class::PolicyClass;
 pub struct PolicySet<'a>(BTreeMap<PolicyClass, &'a Policy>);
 
 impl<'a> PolicySet<'a> {
-    /// Those of these rules, and of what a table needs.
-    pub fn of(routes: &'a Routes, rules: impl IntoIterator<Item = &'a Rule>, needs: Option<&'a FrameNeeds>) -> Self {
-        let ids: BTreeSet<_> = rules.into_iter().map(|rule| rule.policy).collect();
-        let of_table = needs.into_iter().flat_map(|needs| &needs.locations).map(|location| &location.policy);
-        let all = ids.into_iter().map(|id| &routes.policies[id]).chain(of_table);
+    /// Those of what a table needs.
+    pub fn of(needs: &'a FrameNeeds) -> Self {
+        let all = needs.locations.iter().map(|location| &location.policy);
         Self(all.filter(|policy| needs_more(policy)).map(|policy| (PolicyClass::of(policy), policy)).collect())
     }
 

@@ -3,19 +3,12 @@
 use entry_model::{OutsideServer, UrlPart, UrlText, UrlVariable};
 
 use crate::Settings;
-use crate::token::{Text, Token};
-use crate::writer::{Directive, Writer, case, directive, entry, map};
+use crate::token::Text;
+use crate::writer::{Directive, Writer, case, directive, map};
 
-/// How often each character may be in a path and its query that is escaped.
-const MOST_ESCAPED: usize = 10;
-
-/// What is taken for an escaped one where there are more.
-const TOO_MANY: &str = "\"\"";
-
-/// What is at the level of `http`, if there are URLs or headers in which something of a request stands. The module, if it routes, escapes
-/// any target; maps know no loop.
-pub fn variables(has_module: bool) -> Vec<Directive<'static>> {
-    let mut all = vec![
+/// What is at the level of `http`, if there are URLs or headers in which something of a request stands.
+pub fn variables() -> Vec<Directive<'static>> {
+    vec![
         map(
             "$request_uri",
             "$sparrow_request_path",
@@ -27,11 +20,7 @@ pub fn variables(has_module: bool) -> Vec<Directive<'static>> {
             vec![case("default", "\"\""), case(r#""~^[^?]*\\?(?<sparrow_query_sent>.+)$""#, "$sparrow_query_sent")],
         ),
         map("$sparrow_request_query", "$sparrow_request_is_args", vec![case("default", "?"), case("\"\"", "\"\"")]),
-    ];
-    if !has_module {
-        all.extend(escaped_target());
-    }
-    all
+    ]
 }
 
 /// What is at the level of `http`, if servers are asked for by their names.
@@ -46,47 +35,6 @@ pub fn resolvers(settings: &Settings) -> Vec<Directive<'static>> {
         all.push(directive("resolver_timeout").words(["5s"]));
     }
     all
-}
-
-/// The path and the query as a value of a query.
-fn escaped_target() -> [Directive<'static>; 5] {
-    [
-        // One after the other, first the character that the others are escaped with.
-        escape("$request_uri", "$sparrow_escaped_percent", "%", "%25"),
-        escape("$sparrow_escaped_percent", "$sparrow_escaped_ampersand", "&", "%26"),
-        escape("$sparrow_escaped_ampersand", "$sparrow_escaped_plus", "+", "%2B"),
-        map(
-            "$sparrow_request_path",
-            "$sparrow_escaped_path",
-            vec![case("default", "/"), case(r#""~^[^%&+]*$""#, "$sparrow_request_path")],
-        ),
-        map(
-            "$sparrow_escaped_plus",
-            "$sparrow_escaped_request_uri",
-            vec![case("default", "$sparrow_escaped_plus"), case("\"\"", "$sparrow_escaped_path")],
-        ),
-    ]
-}
-
-/// A variable with a character of another escaped; empty if there are too many, or if that one is empty.
-fn escape(
-    source: &'static str,
-    name: &'static str,
-    character: &'static str,
-    escaped: &'static str,
-) -> Directive<'static> {
-    let pieces = |number: usize| {
-        let others = || format!("[^{character}]*+");
-        let group = |piece: usize| format!("(?<{}_{piece}>{})", name.trim_start_matches('$'), others());
-        let pattern = (1..=number).fold(group(0), |text, piece| format!("{text}[{character}]{}", group(piece)));
-        let value = (1..=number).fold(format!("${{{}_0}}", name.trim_start_matches('$')), |text, piece| {
-            format!("{text}{escaped}${{{}_{piece}}}", name.trim_start_matches('$'))
-        });
-        Some(entry(Token::literal(&format!("~^{pattern}$"))?).token(Token::literal(&value)?))
-    };
-    let cases = (0..=MOST_ESCAPED).filter_map(pieces);
-    let cases: Vec<_> = [case("default", TOO_MANY)].into_iter().chain(cases).collect();
-    map(source, name, cases)
 }
 
 /// Whether this nginx can reach a server.

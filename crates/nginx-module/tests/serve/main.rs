@@ -17,7 +17,7 @@ mod kept_connections;
 mod leaving_clients;
 mod long_requests;
 mod passwords;
-#[path = "../../../nginx-conf/tests/serve/path_cases.rs"]
+#[path = "../../../entry/tests/serve/path_cases.rs"]
 mod path_cases;
 mod paths;
 mod patterns;

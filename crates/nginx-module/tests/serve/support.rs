@@ -341,7 +341,7 @@ pub fn http_block(table: &Path, [address, tls]: [SocketAddr; 2]) -> String {
             {classes}
             {answers}
             location @error_page {{ return 200 "error page of $uri"; }}
-            location / {{ set $sparrow_route "left to nginx"; return 418; }}
+            location / {{ return 418; }}
         }}
         server {{
             listen unix:control;

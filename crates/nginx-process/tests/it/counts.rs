@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nginx_process::RouteCounter;
 use testbed::echo::backend;
 
 use crate::bench::{Running, SOON, blocking};
@@ -11,9 +10,8 @@ use crate::table_bench::TableBench;
 
 /// Requests by route, of those that have any.
 async fn requests(running: &Running) -> BTreeMap<String, u64> {
-    let (counter, live): (RouteCounter, _) =
-        (running.handle.route_counter.clone().unwrap(), running.handle.status().live);
-    let totals = blocking(move || counter.totals(live.as_deref())).await;
+    let counter = running.handle.route_counter.clone().unwrap();
+    let totals = blocking(move || counter.totals()).await;
     let totals = totals.into_iter().map(|totals| (totals.route, totals.by_class.iter().sum()));
     totals.filter(|(_, requests)| *requests > 0).collect()
 }
@@ -64,20 +62,5 @@ async fn route_that_is_removed_is_no_longer_told_and_leaves_room() {
         bench.backend(&comes).await.unwrap();
         let name = format!("Ingress default/{comes}");
         until(&running, &[(&*name, 1), left[0], left[1]]).await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn route_that_only_the_configuration_names_stays() {
-    let mut bench = TableBench::new();
-    bench.bench.settings.count_sweep_pause = Duration::ZERO;
-    bench.locations = "location / {\n set $sparrow_route \"Ingress default/left.example\";\n return 418;\n }";
-    bench.generator.leave_to_frame("left.example");
-    let running = bench.start_on("one", &[("a.example", backend("a"))]).await;
-    assert_eq!(bench.backend("left.example").await, Err(418));
-    until(&running, &[("Ingress default/left.example", 1)]).await;
-    for number in 1..5 {
-        bench.backend("a.example").await.unwrap();
-        until(&running, &[("Ingress default/a.example", number), ("Ingress default/left.example", 1)]).await;
     }
 }

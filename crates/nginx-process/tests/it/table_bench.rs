@@ -17,8 +17,6 @@ pub struct TableBench {
     pub generator: TableGenerator,
     /// Where nginx routes by the table.
     pub routed: SocketAddr,
-    /// Locations of the frame's own.
-    pub locations: &'static str,
 }
 
 /// What a request got: the frame that answered it and the backend or the status.
@@ -29,7 +27,7 @@ impl TableBench {
         // In memory, as a pod's volume is.
         let bench = Bench::in_memory(testbed::nginx::debian());
         let generator = TableGenerator::new(&bench.volume);
-        TableBench { generator, routed: testbed::ports::free_address().unwrap(), locations: "", bench }
+        TableBench { generator, routed: testbed::ports::free_address().unwrap(), bench }
     }
 
     /// The frame: what of nginx.conf does not change with the routes.
@@ -49,7 +47,6 @@ impl TableBench {
             server {{
                 listen {routed};
                 sparrow_route;
-                {locations}
                 location = sparrow-answer-404 {{ return 404; }}
                 location = sparrow-http-00000000000000000000000000000000 {{
                     proxy_http_version 1.1;
@@ -59,7 +56,6 @@ impl TableBench {
             }}",
             runtime = self.bench.settings.runtime.display(),
             routed = self.routed,
-            locations = self.locations,
         );
         let mut files = self.bench.files(hash, &http, "");
         let main = files.get_mut("nginx.conf").unwrap();

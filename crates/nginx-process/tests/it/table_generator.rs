@@ -54,18 +54,6 @@ impl TableGenerator {
         }
     }
 
-    /// Leaves a host to the locations of the frame.
-    pub fn leave_to_frame(&mut self, host: &str) {
-        self.route(host, SocketAddr::from(([127, 0, 0, 1], 1)));
-        let name = HostName::Exact(host.to_owned());
-        let Some(mut routed) = self.routes.hosts.get(&name).map(|host| (**host).clone()) else { return };
-        for rule in &mut routed.rules {
-            // No table carries it.
-            rule.matches.path = PathMatch::Prefix("/a".repeat(100));
-        }
-        self.routes.hosts.insert(name, routed.into());
-    }
-
     /// Routes a host nowhere any more.
     pub fn remove(&mut self, host: &str) {
         self.routes.hosts.remove(&HostName::Exact(host.to_owned()));

@@ -51,7 +51,7 @@ async fn module_for_another_nginx_is_named_with_both_versions() {
     assert!(
         message.ends_with(
             "; the module is built for nginx 1.26.3, and this is nginx 1.22.1: take an image in which the two belong together, or \
-             run sparrow-entry without --nginx-module"
+             have scripts/build-nginx build it"
         ),
         "{message}"
     );
@@ -70,7 +70,7 @@ async fn image_without_the_module_is_named() {
     let bench = Bench::new(testbed::nginx::debian());
     let message = rejection(&bench, &bench.path("ngx_http_sparrow_module.so")).await;
     assert!(message.contains("the image of nginx has no such file"), "{message}");
-    assert!(message.ends_with("run sparrow-entry without --nginx-module"), "{message}");
+    assert!(message.ends_with("or name where it is with --nginx-module"), "{message}");
 }
 
 #[tokio::test]

@@ -192,7 +192,7 @@ fn host_whose_certificate_is_too_long_is_not_served_over_tls() {
     let long = Certificate { chain: vec![b'a'; 1 << 18], ..Certificate::clone(&certificate("long")) };
     routes.certificates.insert(id("long"), Arc::new(long));
     let (planner, _, mut table) = table_of(&routes, 1 << 20);
-    assert_eq!(planner.hosts_left_to_frame().count(), 0);
+    assert_eq!(planner.not_carried().count(), 0);
     assert!(matches!(table.find_handshake(0, b"a"), Ok(Handshake::Certificate { .. })));
     assert_eq!(table.certificate(b"long"), Err(Fault::NoCertificate));
     assert!(matches!(table.find(&get("a", "/")), Ok(Found::Route(_))));
@@ -200,7 +200,7 @@ fn host_whose_certificate_is_too_long_is_not_served_over_tls() {
 }
 
 #[test]
-fn host_that_is_left_to_the_frame_has_its_certificate_in_the_table() {
+fn host_that_is_not_carried_has_its_certificate_in_the_table() {
     let mut routes = empty();
     let rules = || vec![rule("pattern", Match::path(PathMatch::Regex(unbounded_pattern())))];
     routes.hosts.insert(exact("a"), host(Some("0123abcd"), rules()));
@@ -211,7 +211,7 @@ fn host_that_is_left_to_the_frame_has_its_certificate_in_the_table() {
     assert_eq!(table.find_handshake(0, b"without"), Ok(Handshake::Rejected));
     assert_eq!(table.check().map(|contents| contents.certificates), Ok(1));
     let request = Request { scheme: Scheme::Https, connection: Scheme::Https, ..get("a", "/") };
-    assert_eq!(table.find(&request), Ok(Found::Frame));
+    assert_eq!(table.find(&request), Err(Fault::NotCarried));
 }
 
 #[test]

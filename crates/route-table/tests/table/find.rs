@@ -83,7 +83,7 @@ fn path_of(prefix: &str) -> Match {
 }
 
 #[test]
-fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
+fn host_with_a_rule_that_is_not_carried_is_not_served() {
     let value = HeaderMatch { name: "x-a".to_owned(), value: ValueMatch::Regex(unbounded_pattern()) };
     let rewriting = |path| {
         let action = Action::Forward(Forward::to(backend(0), path));
@@ -93,7 +93,6 @@ fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
     for (other, reason) in [
         (rule("other", path(PathMatch::Regex(unbounded_pattern()))), NotCarriedReason::BadPattern),
         (rule("other", Match { headers: vec![value], ..Match::any() }), NotCarriedReason::BadPattern),
-        (rule("other", path_of(&"/a".repeat(64))), NotCarriedReason::LongPath),
         (rule("other", path(PathMatch::Exact("/".repeat(5000)))), NotCarriedReason::LongPath),
         (rule("other", path(PathMatch::Exact("a".to_owned()))), NotCarriedReason::NoPath),
         (rewriting(rewrite), NotCarriedReason::BadPattern),
@@ -103,21 +102,19 @@ fn host_with_a_rule_that_is_not_carried_is_left_to_the_frame() {
         let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 16);
         let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
         assert_eq!(reasons, [("other", reason)]);
-        assert_eq!(planner.hosts_left_to_frame().collect::<Vec<_>>(), [&HostName::Any]);
-        assert!(!planner.is_default_left_to_frame());
-        assert_eq!(table.find(&get("a.example", "/")), Ok(Found::Frame));
+        assert_eq!(table.find(&get("a.example", "/")), Err(Fault::NotCarried));
         // Only what is known of the host is there.
         assert_eq!(table.check().map(|contents| (contents.rules, contents.backends)), Ok((0, 0)));
         // And is carried when it is gone.
         let changes = planner.plan(&one_host(vec![rule("plain", Match::any())]), Revision(2));
         writer.apply(&changes).expect("there is room");
-        assert_eq!((planner.not_carried().count(), planner.hosts_left_to_frame().count()), (0, 0));
+        assert_eq!(planner.not_carried().count(), 0);
         assert!(matches!(table.find(&get("a.example", "/")), Ok(Found::Route(_))));
     }
 }
 
 #[test]
-fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() {
+fn rules_of_one_path_that_are_too_long_together_are_not_carried() {
     let rules = |number: usize| -> Vec<Rule> {
         let value = |number: usize| ValueMatch::Exact(format!("{number:0500}"));
         let header = |number| HeaderMatch { name: "x-a".to_owned(), value: value(number) };
@@ -125,7 +122,7 @@ fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() 
     };
     for (number, is_carried) in [(50, true), (200, false)] {
         let (planner, _, mut table) = table_of(&one_host(rules(number)), 1 << 18);
-        assert_eq!(planner.hosts_left_to_frame().count() == 0, is_carried, "{number}");
+        assert_eq!(planner.not_carried().count() == 0, is_carried, "{number}");
         assert_eq!(table.check().map(|contents| contents.rules), Ok(if is_carried { number } else { 0 }));
     }
     // As many of several paths fit.
@@ -139,15 +136,17 @@ fn rules_of_one_path_that_are_too_long_together_leave_their_host_to_the_frame() 
 }
 
 #[test]
-fn patterns_that_are_too_long_together_leave_their_host_to_the_frame() {
+fn patterns_that_are_too_long_together_are_not_carried() {
     let long = |number: usize| rule("long", regex(&format!("^/{number:0500}$")));
-    for (number, is_carried) in [(400, true), (600, false)] {
-        let (planner, _, mut table) = table_of(&one_host((0..number).map(long).collect()), 1 << 21);
+    for (number, is_carried) in [(8000, true), (8400, false)] {
+        let (planner, _, mut table) = table_of(&one_host((0..number).map(long).collect()), 1 << 24);
         let reasons: Vec<_> = planner.not_carried().map(|not| not.reason).collect();
         assert_eq!(reasons, if is_carried { &[][..] } else { &[NotCarriedReason::LongPatternOrder] }, "{number}");
         assert_eq!(table.check().map(|contents| contents.rules), Ok(if is_carried { number } else { 0 }));
         let found = table.find(&get("a.example", &format!("/{:0500}", 399)));
-        assert!(if is_carried { matches!(found, Ok(Found::Route(_))) } else { found == Ok(Found::Frame) }, "{found:?}");
+        let is_expected =
+            if is_carried { matches!(found, Ok(Found::Route(_))) } else { found == Err(Fault::NotCarried) };
+        assert!(is_expected, "{found:?}");
     }
 }
 
@@ -239,7 +238,7 @@ impl Headers for OneHeader<'_> {
 }
 
 #[test]
-fn default_that_is_not_carried_is_left_to_the_frame() {
+fn default_that_is_not_carried_is_not_served() {
     let mut routes = one_host(Vec::new());
     let closed = HostName::Exact("closed.example".to_owned());
     routes.hosts.insert(closed, Arc::new(Host { closed: true, ..Host::default() }));
@@ -249,13 +248,13 @@ fn default_that_is_not_carried_is_left_to_the_frame() {
     let mut writer = crate::support::writer(&crate::support::memory(1 << 16));
     writer.apply(&planner.plan(&routes, Revision(1))).expect("there is room");
     let mut table = route_table::Table::open(Arc::clone(writer.memory())).expect("a table");
-    assert!(planner.is_default_left_to_frame() && planner.hosts_left_to_frame().next().is_none());
-    // Whatever host it is: the locations of its server may be those of another.
-    assert_eq!(table.find(&get("a.example", "/a")), Ok(Found::Default));
+    let notes: Vec<_> = planner.not_carried().map(ToString::to_string).collect();
+    assert!(matches!(&notes[..], [note] if note.ends_with("requests for the default are answered 503")), "{notes:?}");
+    assert_eq!(table.find(&get("a.example", "/a")), Err(Fault::NotCarried));
     assert_eq!(table.find(&get("closed.example", "/a")), Ok(Found::NotFound));
     put_default(&mut routes, Some((rule("seven", Match::any()), Policy::default())));
     writer.apply(&planner.plan(&routes, Revision(2))).expect("there is room");
-    assert!(!planner.is_default_left_to_frame());
+    assert_eq!(planner.not_carried().count(), 0);
     let Ok(Found::Route(route)) = table.find(&get("a.example", "/b")) else { panic!("no route") };
     assert_eq!(route.rule().class, Class(7));
 }
@@ -280,20 +279,28 @@ fn host_that_no_request_is_for_is_reported_and_takes_no_place() {
     let (planner, _, mut table) = table_of(&routes, 1 << 16);
     let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
     assert_eq!(reasons, [("long", NotCarriedReason::LongHost)]);
-    assert_eq!(planner.hosts_left_to_frame().count(), 0);
     assert_eq!(table.check().map(|contents| (contents.hosts, contents.rules)), Ok((1, 1)));
 }
 
 #[test]
 fn long_and_deep_paths_of_requests_are_found_by_their_prefixes() {
     let deepest = "/a".repeat(63);
-    let routes = one_host(vec![rule("deep", path(PathMatch::Prefix(deepest.clone()))), rule("root", Match::any())]);
+    let deeper = format!("{deepest}/b/b");
+    let routes = one_host(vec![
+        rule("deeper", path(PathMatch::Prefix(deeper.clone()))),
+        rule("deep", path(PathMatch::Prefix(deepest.clone()))),
+        rule("root", Match::any()),
+    ]);
     let (_, _, mut table) = table_of(&routes, 1 << 16);
     let mut name = |path: &str| match table.find(&get("a.example", path)) {
         Ok(Found::Route(route)) => route.rule().origin.key.name.clone(),
         other => panic!("{other:?}"),
     };
-    assert_eq!(name(&format!("{deepest}{}", "/b".repeat(10_000))), "deep");
+    assert_eq!(name(&format!("{deeper}{}", "/b".repeat(10_000))), "deeper");
+    assert_eq!(name(&deeper), "deeper");
+    assert_eq!(name(&format!("{deepest}/b/c")), "deep");
+    assert_eq!(name(&format!("{deepest}/b")), "deep");
+    assert_eq!(name(&deepest), "deep");
     assert_eq!(name(&format!("{deepest}b")), "root");
     assert_eq!(name(&"/".repeat(10_000)), "root");
 }

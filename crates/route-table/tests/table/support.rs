@@ -414,7 +414,7 @@ pub enum Answer {
         answer: FixedAnswer,
     },
     ToHttps(String),
-    Frame,
+    NotCarried,
     NotFound,
     NoCertificate,
     Fault,
@@ -481,10 +481,10 @@ pub fn by_table(table: &mut Table<Memory>, asked: &AskedRequest) -> Answer {
     };
     let name = |route: &route_table::Route| route.rule().origin.key.name.clone();
     match table.find(&request) {
+        Err(route_table::Fault::NotCarried) => Answer::NotCarried,
         Err(_) => Answer::Fault,
         Ok(route_table::Found::NotFound) => Answer::NotFound,
         Ok(route_table::Found::NoCertificate | route_table::Found::OtherConnection) => Answer::NoCertificate,
-        Ok(route_table::Found::Frame | route_table::Found::Default) => Answer::Frame,
         Ok(route_table::Found::ToHttps(route)) => Answer::ToHttps(name(&route)),
         Ok(route_table::Found::Route(route)) => match route.step() {
             Step::Redirect(redirect) => Answer::Redirect { name: name(&route), redirect: redirect.clone() },

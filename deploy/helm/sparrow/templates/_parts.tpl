@@ -87,9 +87,6 @@ imagePullSecrets:
 {{- with .Values.entry.config }}
 {{- $_ := set $settings "SPARROW_ENTRY_CONFIG" . }}
 {{- end }}
-{{- if .Values.entry.nginxModule }}
-{{- $_ := set $settings "SPARROW_ENTRY_NGINX_MODULE" "/usr/lib/nginx/modules/ngx_http_sparrow_module.so" }}
-{{- end }}
 {{- range $name, $value := merge (dict) .Values.entry.settings $settings }}
 {{ $name }}: {{ $value | quote }}
 {{- end }}

@@ -141,6 +141,23 @@ fn settings_are_flags_of_the_programs() {
 }
 
 #[test]
+fn template_is_one_setting_more() {
+    let program = entry::flags::command();
+    for name in overlays().unwrap() {
+        let objects = of(&name);
+        let is_entry = |deployment: &&Value| deployment["metadata"]["name"].as_str().unwrap().starts_with("nginx-kit");
+        for deployment in deployments(&objects).filter(is_entry) {
+            let mut variables = settings(&objects, "nginx-kit").clone();
+            variables["SPARROW_ENTRY_TEMPLATE"] = json!("/template/nginx.conf.j2");
+            for container in containers(deployment) {
+                let line = command_line(&program, container["args"][0].as_str().unwrap(), &variables);
+                entry::flags::parse(&line).unwrap_or_else(|error| panic!("{name}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
 fn ports_are_those_that_the_programs_listen_on() {
     let objects = of("base");
     let entry = settings(&objects, "nginx-kit");
@@ -363,4 +380,14 @@ fn images_are_built_with_the_toolchain_and_the_users_of_this_checkout() {
         assert!(file.contains(&format!("\nUSER {user}:{user}\n")), "{image}: {user}");
         assert!(file.contains(&format!(" sparrow:{user}")), "{image}: {user}");
     }
+}
+
+#[test]
+fn image_has_the_module_where_the_entry_has_nginx_load_it() {
+    let file = std::fs::read_to_string(deploy().join("images/entry/Containerfile")).unwrap();
+    let line = file.lines().find(|line| line.contains("deploy/images/compile-module")).unwrap();
+    let module = line.split(' ').next_back().and_then(|path| path.strip_prefix("/built")).unwrap();
+    let cli = entry::flags::parse(["sparrow-entry", "generate"]).unwrap();
+    let Command::Generate(flags) = cli.command else { panic!("{cli:?}") };
+    assert_eq!(flags.traffic.nginx_module.to_str(), Some(module));
 }

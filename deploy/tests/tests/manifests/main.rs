@@ -3,5 +3,4 @@
 
 mod chart;
 mod content;
-mod nginx_module;
 mod overlays;

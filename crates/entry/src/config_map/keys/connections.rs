@@ -67,7 +67,7 @@ pub const KEYS: &[ConfigKey] = &[
     read(
         "upstream-keepalive-connections",
         set!(|text| small_number(text, 0, 10_000), |s, most| s.nginx.kept_connections.most = Some(most)),
-        "Most idle connections to a backend that a worker keeps; with `--nginx-module`, to all of one protocol. `0` keeps none",
+        "Most idle connections that a worker keeps to all backends of one protocol. `0` keeps none",
     ),
     read(
         "upstream-keepalive-timeout",
