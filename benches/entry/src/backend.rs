@@ -1,5 +1,4 @@
-//! What is behind nginx: a server in this process that answers everything with 200 and one body. Over a WebSocket it sends
-//! back what it is sent.
+//! What is behind nginx: a server in this process that answers everything with 200 and one body.
 
 use std::net::SocketAddr;
 
@@ -49,28 +48,13 @@ async fn serve(mut stream: TcpStream, answer: &[u8]) -> Option<()> {
     let mut buffer: Vec<u8> = Vec::with_capacity(4096);
     loop {
         while let Some(end) = whole(&buffer) {
-            let request: Vec<u8> = buffer.drain(..end).collect();
-            if upgrades(&request) {
-                stream.write_all(UPGRADED).await.ok()?;
-                stream.write_all(&buffer).await.ok()?;
-                let (mut from, mut to) = stream.split();
-                return tokio::io::copy(&mut from, &mut to).await.ok().map(drop);
-            }
+            buffer.drain(..end);
             stream.write_all(answer).await.ok()?;
         }
         if stream.read_buf(&mut buffer).await.ok()? == 0 {
             return None;
         }
     }
-}
-
-const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
-
-/// Whether a request asks for a WebSocket.
-fn upgrades(request: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(request);
-    let mut headers = text.lines().filter_map(|line| line.split_once(": "));
-    headers.any(|(name, value)| name.eq_ignore_ascii_case("upgrade") && value.eq_ignore_ascii_case("websocket"))
 }
 
 /// The length of the first request, if all of it is there.

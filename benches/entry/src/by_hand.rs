@@ -7,13 +7,15 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
+use nginx_conf::Modules;
 use rustix::process::{Pid, Signal, kill_process};
 use testbed::ports::free_address;
 use tokio::time::sleep;
 
-use crate::entry::{Entry, pid_in};
+use crate::entry::pid_in;
 use crate::guard::Guarded;
 use crate::http;
+use crate::plain::configuration;
 
 /// How long nginx may take to serve.
 const READY: Duration = Duration::from_mins(1);
@@ -23,48 +25,30 @@ const READY: Duration = Duration::from_mins(1);
 pub struct ByHand {
     process: Guarded,
     nginx: PathBuf,
+    modules: Modules,
     /// Where it serves.
     pub http: SocketAddr,
 }
 
 impl ByHand {
-    /// Starts nginx with a configuration that `text` makes for an address and a runtime directory, and waits until it
-    /// serves.
+    /// Starts nginx with what `http` says for an address inside `http`, and waits until it serves.
     ///
     /// # Errors
     /// nginx does not serve; what it said is in the error.
-    pub async fn start(nginx: &Path, text: impl FnOnce(SocketAddr, &Path) -> String) -> Result<Self> {
-        let address = free_address()?;
+    pub async fn start(nginx: &Path, http: impl FnOnce(SocketAddr) -> String) -> Result<Self> {
+        let (address, modules) = (free_address()?, modules(nginx)?);
         let process = Guarded::start(|directory| {
-            let runtime = directory.join("runtime");
+            let runtime = runtime(directory);
             fs::create_dir(&runtime)?;
-            let file = directory.join("nginx.conf");
-            fs::write(&file, text(address, &runtime))?;
+            fs::write(directory.join("nginx.conf"), configuration(&runtime, modules, &http(address)))?;
             let mut command = vec![nginx.display().to_string()];
             command.extend(arguments(directory));
             command.extend(["-g".to_owned(), "daemon off;".to_owned()]);
             Ok(command)
         })?;
-        let by_hand = Self { process, nginx: nginx.to_owned(), http: address };
+        let by_hand = Self { process, nginx: nginx.to_owned(), modules, http: address };
         serves(&by_hand.process, address).await?;
         Ok(by_hand)
-    }
-
-    /// Starts nginx with a copy of the configuration that is live in an entry.
-    ///
-    /// # Errors
-    /// As [`ByHand::start`].
-    pub async fn copy(entry: &Entry, nginx: &Path) -> Result<Self> {
-        let live = entry.live()?;
-        Self::start(nginx, |address, runtime| moved(&live, entry, address, runtime)).await
-    }
-
-    /// The configuration that is live in an entry, as it is for this nginx.
-    ///
-    /// # Errors
-    /// None is live.
-    pub fn file_of(&self, entry: &Entry) -> Result<String> {
-        Ok(moved(&entry.live()?, entry, self.http, &self.process.directory().join("runtime")))
     }
 
     /// nginx's process id.
@@ -72,15 +56,15 @@ impl ByHand {
     /// # Errors
     /// It does not run.
     pub fn nginx_pid(&self) -> Result<u32> {
-        pid_in(&self.process.directory().join("runtime/nginx.pid"))
+        pid_in(&runtime(self.process.directory()).join("nginx.pid"))
     }
 
-    /// Writes the file and sends HUP, without a test. When the file was there.
+    /// Writes the file with something else inside `http` and sends HUP, without a test. When the file was there.
     ///
     /// # Errors
     /// The file cannot be written, or nginx does not run.
-    pub fn reload(&self, text: &str) -> Result<Instant> {
-        self.write(text)?;
+    pub fn reload(&self, http: &str) -> Result<Instant> {
+        self.write(http)?;
         let written = Instant::now();
         self.hup()?;
         Ok(written)
@@ -90,8 +74,8 @@ impl ByHand {
     ///
     /// # Errors
     /// nginx refuses the file.
-    pub fn change(&self, text: &str) -> Result<()> {
-        self.write(text)?;
+    pub fn change(&self, http: &str) -> Result<()> {
+        self.write(http)?;
         let directory = self.process.directory();
         let test = Command::new(&self.nginx)
             .args(["-t", "-q"])
@@ -103,10 +87,10 @@ impl ByHand {
         self.hup()
     }
 
-    fn write(&self, text: &str) -> Result<()> {
+    fn write(&self, http: &str) -> Result<()> {
         let directory = self.process.directory();
         let draft = directory.join("draft");
-        fs::write(&draft, text)?;
+        fs::write(&draft, configuration(&runtime(directory), self.modules, http))?;
         Ok(fs::rename(draft, directory.join("nginx.conf"))?)
     }
 
@@ -118,6 +102,19 @@ impl ByHand {
         let pid = Pid::from_raw(i32::try_from(self.nginx_pid()?)?).context("nginx's process id")?;
         kill_process(pid, Signal::HUP).context("signal nginx")
     }
+}
+
+/// The modules that an nginx has.
+///
+/// # Errors
+/// It does not tell.
+pub fn modules(nginx: &Path) -> Result<Modules> {
+    let said = Command::new(nginx).arg("-V").output().context("run nginx -V")?;
+    Ok(Modules::parse(&String::from_utf8_lossy(&said.stderr)))
+}
+
+fn runtime(directory: &Path) -> PathBuf {
+    directory.join("runtime")
 }
 
 /// Waits until an nginx serves.
@@ -139,11 +136,4 @@ pub fn arguments(directory: &Path) -> Vec<String> {
     let directory = directory.display();
     let arguments = ["-p".to_owned(), format!("{directory}/"), "-e".to_owned(), "stderr".to_owned()];
     arguments.into_iter().chain(["-c".to_owned(), format!("{directory}/nginx.conf")]).collect()
-}
-
-/// A configuration with another address and another runtime directory.
-pub fn moved(text: &str, entry: &Entry, address: SocketAddr, runtime: &Path) -> String {
-    let from = entry.runtime();
-    text.replace(&from.display().to_string(), &runtime.display().to_string())
-        .replace(&entry.http.to_string(), &address.to_string())
 }

@@ -3,29 +3,29 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use bench_figures::figure::Figure;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::api::{Api, Patch, PatchParams};
-use nginx_conf::Modules;
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use testbed::ports::free_address;
 use tokio_rustls::TlsConnector;
 
-use crate::by_hand::{ByHand, moved};
-use crate::cpu::{CLIENTS, Served, Treatment, compare, plain};
+use crate::by_hand::ByHand;
+use crate::cpu::{CLIENTS, Served, compare};
 use crate::entry::{Entry, flag};
 use crate::objects;
+use crate::plain::{server, upstream};
 use crate::settled::{Limit, answers, figures, settle_by, take_turns};
 use crate::stage::{Stage, create};
-use crate::table::{BY_HAND_EVERY, LIMITS, REST};
+use crate::table::{BY_HAND_EVERY, LIMITS, NOBODY, REST};
 use crate::tls::{Authority, Certificate, CertificateLook, Handshakes};
 
 /// How much more a handshake may cost.
@@ -59,7 +59,7 @@ pub fn certificates(stage: &Stage) -> Result<Vec<Figure>> {
         }
         objects::write(directory.path(), "probe", &probe_secret(&probe[0]))?;
         let connector = authority.connector()?;
-        let entry = run(stage, vec![flag("from", directory.path())], true).await?;
+        let entry = run(stage, vec![flag("from", directory.path())]).await?;
         let mut all = changes(stage, directory.path(), (&entry, &certificates, &probe), &connector).await?;
         all.push(handshakes(stage, &entry, &certificates, (&authority, &connector)).await?);
         Ok(all)
@@ -98,10 +98,10 @@ struct TlsEntry {
     https: SocketAddr,
 }
 
-async fn run(stage: &Stage, mut source: Vec<String>, with_module: bool) -> Result<TlsEntry> {
+async fn run(stage: &Stage, mut source: Vec<String>) -> Result<TlsEntry> {
     let https = free_address()?;
     source.push(format!("--https={https}"));
-    let entry = stage.run_many(&source, with_module).await?;
+    let entry = stage.run(&source).await?;
     let certificates = entry.metric("sparrow_entry_certificates").await?;
     // And that which changes.
     let wanted = f64::from(stage.either(FULL, QUICK) + 1);
@@ -109,43 +109,65 @@ async fn run(stage: &Stage, mut source: Vec<String>, with_module: bool) -> Resul
     Ok(TlsEntry { entry, https })
 }
 
-/// An nginx that is driven by hand with what an entry without the module makes of manifests, and where it serves TLS. The certificate
-/// that changes is in a file of its own.
+impl TlsEntry {
+    /// What its nginx does with TLS, but for certificates: protocols, ciphers and sessions.
+    fn tls(&self) -> Result<String> {
+        let live = self.entry.live()?;
+        let lines = live.lines().filter(|line| line.trim().starts_with("ssl_") && !line.contains("certificate"));
+        let lines: Vec<_> = lines.filter(|line| !line.contains("reject")).collect();
+        ensure!(lines.len() > 2, "the entry's configuration says too little of TLS");
+        Ok(lines.join("\n"))
+    }
+}
+
+/// A server of TLS with the certificate in a file.
+fn tls_server(https: SocketAddr, name: &str, file: &Path) -> String {
+    let file = file.display();
+    server(
+        &format!("listen {https} ssl http2; server_name {name}; ssl_certificate {file}; ssl_certificate_key {file};"),
+        [("/", "http://other")],
+    )
+}
+
+fn write_pem(file: &Path, certificate: &Certificate) -> Result<()> {
+    Ok(fs::write(file, format!("{}{}", certificate.pem, certificate.key))?)
+}
+
+/// An nginx that is driven by hand with a server and a file for each certificate.
 struct FilesByHand {
     by_hand: ByHand,
     https: SocketAddr,
-    file: std::path::PathBuf,
+    /// Of the certificate that changes.
+    file: PathBuf,
     // The certificates are in it.
-    _files: tempfile::TempDir,
+    _files: TempDir,
 }
 
 impl FilesByHand {
-    async fn new(stage: &Stage, directory: &Path, probe: &Certificate) -> Result<Self> {
-        let TlsEntry { entry, https } = run(stage, vec![flag("from", directory)], false).await?;
-        let (live, files, own) = (entry.live()?, stage.directory()?, free_address()?);
-        let mut file = None;
-        for certificate in fs::read_dir(entry.live_directory().join("certs"))? {
-            let path = certificate?.path();
-            let copy = files.path().join(path.file_name().context("a file has a name")?);
-            fs::copy(&path, &copy)?;
-            if fs::read_to_string(&path)?.replace('\r', "").contains(probe.pem.replace('\r', "").trim()) {
-                file = Some(copy);
-            }
+    async fn new(stage: &Stage, tls: &str, certificates: &[Certificate], probe: &Certificate) -> Result<Self> {
+        let (files, https) = (stage.directory()?, free_address()?);
+        let file = files.path().join("probe.pem");
+        write_pem(&file, probe)?;
+        let mut servers = tls_server(https, PROBE, &file);
+        for (number, certificate) in (0..).zip(certificates) {
+            let host = host(number);
+            let file = files.path().join(format!("{host}.pem"));
+            write_pem(&file, certificate)?;
+            servers.push_str(&tls_server(https, &host, &file));
         }
-        let text = |address: SocketAddr, runtime: &Path| {
-            moved(&live, &entry, address, runtime)
-                .replace(&https.to_string(), &own.to_string())
-                .replace("\"certs/", &format!("\"{}/", files.path().display()))
+        let other = upstream("other", NOBODY);
+        let http = |address| {
+            let plain = server(&format!("listen {address} default_server; return 301 https://$host$request_uri;"), []);
+            [tls, &other, &plain, &servers].concat()
         };
-        let by_hand = ByHand::start(&stage.debian, text).await?;
-        let file = file.context("the entry has not written the certificate that changes")?;
-        Ok(Self { by_hand, https: own, file, _files: files })
+        let by_hand = ByHand::start(&stage.debian, http).await?;
+        Ok(Self { by_hand, https, file, _files: files })
     }
 
     /// Replaces the file and has nginx read it.
     fn change(&self, certificate: &Certificate) -> Result<Instant> {
         let draft = self.file.with_extension("draft");
-        fs::write(&draft, format!("{}{}", certificate.pem, certificate.key))?;
+        write_pem(&draft, certificate)?;
         let began = Instant::now();
         fs::rename(draft, &self.file)?;
         self.by_hand.hup()?;
@@ -160,13 +182,13 @@ async fn changes(
     (entry, certificates, probe): (&TlsEntry, &[Certificate], &Arc<[Certificate; 2]>),
     connector: &TlsConnector,
 ) -> Result<Vec<Figure>> {
-    let by_hand = FilesByHand::new(stage, directory, &probe[0]).await?;
+    let by_hand = FilesByHand::new(stage, &entry.tls()?, certificates, &probe[0]).await?;
     let client = stage.client(NAMESPACE).await?;
     let [services, secrets, ingresses] = objects(certificates, &probe[0]);
     create::<Service>(&client, NAMESPACE, services.into_iter().map(without_address)).await?;
     create::<Secret>(&client, NAMESPACE, secrets).await?;
     create::<Ingress>(&client, NAMESPACE, ingresses).await?;
-    let server = run(stage, stage.server_flags(NAMESPACE)?, true).await?;
+    let server = run(stage, stage.server_flags(NAMESPACE)?).await?;
     let api = Api::<Secret>::namespaced(client, NAMESPACE);
     let name = ServerName::try_from(PROBE)?;
     let look = |address| CertificateLook {
@@ -218,23 +240,10 @@ async fn handshakes(
     let (files, https) = (stage.directory()?, free_address()?);
     let every = authority.issue("*.example.com")?;
     let file = files.path().join("all.pem");
-    fs::write(&file, format!("{}{}", every.pem, every.key))?;
-    // The same protocols, ciphers and sessions.
-    let live = entry.entry.live()?;
-    let tls = live.lines().filter(|line| line.trim().starts_with("ssl_") && !line.contains("certificate"));
-    let tls: Vec<_> = tls.filter(|line| !line.contains("reject")).collect();
-    ensure!(tls.len() > 2, "the entry's configuration says too little of TLS");
-    let server = format!(
-        "listen {https} ssl http2; ssl_certificate {}; ssl_certificate_key {};",
-        file.display(),
-        file.display()
-    );
-    let said = Command::new(&stage.debian).arg("-V").output().context("run nginx -V")?;
-    let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
-    let treatment = Treatment { http: &tls.join("\n"), server: &server, ..Treatment::default() };
-    let nobody = SocketAddr::from(([127, 65, 0, 1], 80));
-    let text = |address: SocketAddr, runtime: &Path| plain(address, runtime, nobody, modules, &treatment);
-    let by_hand = ByHand::start(&stage.debian, text).await?;
+    write_pem(&file, &every)?;
+    let servers = [entry.tls()?, upstream("other", NOBODY), tls_server(https, "*.example.com", &file)].concat();
+    let plain = |address| servers + &server(&format!("listen {address}; return 404;"), []);
+    let by_hand = ByHand::start(&stage.debian, plain).await?;
     let names = (0..stage.either(FULL, QUICK)).map(|number| Ok(ServerName::try_from(host(number))?));
     let names = names.collect::<Result<Vec<_>>>()?;
     let own = names.iter().cloned().zip(certificates.iter().map(|of| of.der.clone())).collect();

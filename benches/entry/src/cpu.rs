@@ -3,19 +3,17 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::{Figure, Pairs, Samples, time};
-use nginx_conf::Modules;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
 use crate::http::{Load, Running, request};
 use crate::objects;
+use crate::plain::{Treatment, steady};
 use crate::stage::Stage;
 
 /// How much more a request may cost.
@@ -43,31 +41,20 @@ pub struct Turn {
 /// A part fails, or an answer is wrong.
 pub fn cpu(stage: &Stage) -> Result<Vec<Figure>> {
     stage.runtime.block_on(async {
-        let mut figures = Vec::new();
-        for (nginx, name) in [(&stage.debian, "cpu-debian"), (&stage.newest, "cpu-newest")] {
-            figures.push(measure(stage, nginx, name).await?);
-        }
-        Ok(figures)
+        let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
+        let directory = stage.directory()?;
+        objects::write_others(directory.path(), 20)?;
+        let service = objects::service("steady", Some("127.0.0.1"), backend.address.port());
+        objects::write(directory.path(), "steady", &service)?;
+        let entry = stage.run_from(directory.path()).await?;
+        // Requests are sent on without the prefix.
+        let stripped = Treatment { location: "proxy_pass http://steady/;", ..Treatment::default() };
+        let by_hand = ByHand::start(&stage.debian, |address| steady(address, backend.address, &stripped)).await?;
+        let sent = request("GET", "/steady/some/thing?of=interest", "");
+        let ours = Served::asked(entry.http, entry.nginx_pid()?, vec![sent.clone()]);
+        let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, vec![sent]);
+        Ok(vec![compare(stage, "cpu-debian", (&ours, &theirs), (LIMIT, "by hand")).await?])
     })
-}
-
-async fn measure(stage: &Stage, nginx: &Path, name: &'static str) -> Result<Figure> {
-    let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
-    let directory = stage.directory()?;
-    objects::write_others(directory.path(), 20)?;
-    let steady = objects::service("steady", Some("127.0.0.1"), backend.address.port());
-    objects::write(directory.path(), "steady", &steady)?;
-    let entry = stage.run_from(directory.path(), nginx).await?;
-    let said = Command::new(nginx).arg("-V").output().context("run nginx -V")?;
-    let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
-    let text = |address: SocketAddr, runtime: &Path| {
-        plain(address, runtime, backend.address, modules, &Treatment { location: STRIPPED, ..Treatment::default() })
-    };
-    let by_hand = ByHand::start(nginx, text).await?;
-    let sent = request("GET", "/steady/some/thing?of=interest", "");
-    let ours = Served::asked(entry.http, entry.nginx_pid()?, vec![sent.clone()]);
-    let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, vec![sent]);
-    compare(stage, name, (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
 /// An nginx that serves clients.
@@ -173,94 +160,4 @@ fn stat(pid: u32) -> Option<String> {
 /// A field by its number on that page, of which the third is the first here.
 fn field(stat: &str, number: usize) -> Option<u64> {
     stat.split(' ').nth(number - 3)?.parse().ok()
-}
-
-/// What a person adds to a configuration.
-#[derive(Debug, Clone, Copy)]
-pub struct Treatment<'a> {
-    /// At the level of `http`.
-    pub http: &'a str,
-    /// At that of the server.
-    pub server: &'a str,
-    /// The location's name.
-    pub path: &'a str,
-    /// In it, with where requests are sent.
-    pub location: &'a str,
-}
-
-impl Default for Treatment<'_> {
-    fn default() -> Self {
-        Self { http: "", server: "", path: "/steady/", location: "proxy_pass http://steady;" }
-    }
-}
-
-/// Requests are sent on without the prefix.
-const STRIPPED: &str = "proxy_pass http://steady/;";
-
-/// What a person writes to have the same: upgrades, streams that are not held back, connections to the backend that are kept, the
-/// headers that tell the backend about the client, and a treatment.
-pub fn plain(
-    address: SocketAddr,
-    runtime: &Path,
-    backend: SocketAddr,
-    modules: Modules,
-    treatment: &Treatment<'_>,
-) -> String {
-    let Treatment { http, server, path, location } = treatment;
-    let runtime = runtime.display();
-    let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
-    let temporary: String = [("fastcgi", modules.fastcgi), ("uwsgi", modules.uwsgi), ("scgi", modules.scgi)]
-        .iter()
-        .filter(|(_, present)| *present)
-        .map(|(name, _)| format!("{name}_temp_path {runtime}/{name};\n"))
-        .collect();
-    format!(
-        "{user}
-        worker_processes 2;
-        worker_rlimit_nofile 16896;
-        pid {runtime}/nginx.pid;
-        error_log stderr warn;
-        events {{ worker_connections 8192; }}
-        http {{
-            access_log off;
-            server_tokens off;
-            tcp_nodelay on;
-            keepalive_timeout 75s;
-            keepalive_requests 10000;
-            client_max_body_size 0;
-            client_body_temp_path {runtime}/body;
-            proxy_temp_path {runtime}/proxy;
-            {temporary}
-            {http}
-            map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
-            upstream steady {{
-                server {backend};
-                keepalive 32;
-                keepalive_timeout 4s;
-                keepalive_requests 10000;
-            }}
-            server {{
-                listen {address} default_server;
-                {server}
-                location = /steady {{ return 301 /steady/; }}
-                location {path} {{
-                    {location}
-                    proxy_http_version 1.1;
-                    proxy_buffering off;
-                    proxy_request_buffering off;
-                    proxy_set_header Upgrade $http_upgrade;
-                    proxy_set_header Connection $connection_upgrade;
-                    proxy_set_header Host $http_host;
-                    proxy_set_header X-Real-IP $remote_addr;
-                    proxy_set_header X-Forwarded-For $remote_addr;
-                    proxy_set_header X-Forwarded-Host $http_host;
-                    proxy_set_header X-Forwarded-Port $server_port;
-                    proxy_set_header X-Forwarded-Proto $scheme;
-                    proxy_set_header X-Forwarded-Prefix /steady;
-                    proxy_set_header X-Request-ID $request_id;
-                }}
-                location / {{ return 404; }}
-            }}
-        }}"
-    )
 }

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use testbed::ports::free_address;
 use tokio::time::sleep;
 
@@ -23,64 +23,26 @@ pub struct Entry {
     admin: SocketAddr,
 }
 
-/// How it is started.
-#[derive(Debug)]
-pub struct Start<'a> {
-    /// The program.
-    pub binary: &'a Path,
-    /// Its command: `run` or `watch`.
-    pub command: &'a str,
-    /// Its nginx.
-    pub nginx: &'a Path,
-    /// Its source and what else is set.
-    pub arguments: Vec<String>,
-}
-
 /// `--name=VALUE`
 pub fn flag(name: &str, value: impl AsRef<Path>) -> String {
     format!("--{name}={}", value.as_ref().display())
 }
 
-/// What all commands are given for a directory of their own. As root, workers must reach what is in it.
-pub fn common(directory: &Path, nginx: &Path) -> Vec<String> {
-    let mut arguments = vec![
-        flag("nginx", nginx),
-        flag("volume", directory.join("volume")),
-        flag("runtime", directory.join("runtime")),
-        "--access-log=off".to_owned(),
-        "--workers=2".to_owned(),
-    ];
-    if rustix::process::geteuid().is_root() {
-        arguments.push("--user=root".to_owned());
-    }
-    arguments
-}
-
 impl Entry {
-    /// Starts it and waits until it is ready.
+    /// Starts it, with flags for a directory of its own, and waits until it is ready.
     ///
     /// # Errors
     /// It ends, or is not ready in two minutes; what it said is in the error.
-    pub async fn start(start: Start<'_>) -> Result<Self> {
+    pub async fn start(binary: &Path, flags: impl FnOnce(&Path) -> Vec<String>) -> Result<Self> {
         let (http, admin) = (free_address()?, free_address()?);
         let process = Guarded::start(|directory| {
-            let mut command = vec![start.binary.display().to_string(), start.command.to_owned()];
-            command.extend(common(directory, start.nginx));
-            command.extend([format!("--http={http}"), format!("--admin={admin}")]);
-            if start.command == "run" {
-                command.push("--stop-timeout=1s".to_owned());
-            }
-            command.extend(start.arguments);
-            Ok(command)
+            let run = [binary.display().to_string(), "run".to_owned(), "--stop-timeout=1s".to_owned()];
+            let addresses = [format!("--http={http}"), format!("--admin={admin}")];
+            Ok(run.into_iter().chain(addresses).chain(flags(directory)).collect())
         })?;
         let entry = Self { process, http, admin };
         until_ready(&entry.process, admin, Duration::from_millis(20)).await?;
         Ok(entry)
-    }
-
-    /// Its process id.
-    pub fn pid(&self) -> u32 {
-        self.process.pid
     }
 
     /// The end of what it has said.
@@ -101,17 +63,12 @@ impl Entry {
         pid_in(&self.runtime().join("nginx.pid"))
     }
 
-    /// The directory of the configuration that is live.
-    pub fn live_directory(&self) -> PathBuf {
-        self.process.directory().join("volume/live")
-    }
-
     /// The configuration that is live.
     ///
     /// # Errors
     /// None is.
     pub fn live(&self) -> Result<String> {
-        let path = self.live_directory().join("nginx.conf");
+        let path = self.process.directory().join("volume/live/nginx.conf");
         std::fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
     }
 
@@ -131,21 +88,6 @@ impl Entry {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
         let reloads = self.metric("sparrow_entry_nginx_reloads_total").await? as u64;
         Ok(reloads)
-    }
-
-    /// Waits until so many reloads have happened and nothing is under way.
-    ///
-    /// # Errors
-    /// It takes longer than 30 seconds.
-    pub async fn reloaded(&self, reloads: u64) -> Result<()> {
-        let began = Instant::now();
-        while self.reloads().await? < reloads || self.metric("sparrow_entry_generation_lag_seconds").await? > 0.0 {
-            if began.elapsed() > Duration::from_secs(30) {
-                bail!("no reload number {reloads}; it said:\n{}", self.process.said());
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Ok(())
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
-use crate::entry::{Entry, flag};
+use crate::entry::Entry;
 use crate::http::{self, Load, Running, request};
 use crate::objects;
 use crate::stage::Stage;
@@ -64,7 +64,7 @@ impl Changing {
         {
             objects::write(directory.path(), name, object)?;
         }
-        let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
+        let entry = stage.run_from(directory.path()).await?;
         let of = |path: &str| [request("GET", path, ""), request("POST", path, "0123456789abcdef")];
         let requests = [of(path), of("/steady/a")].concat();
         let running = Load { address: entry.http, clients: CLIENTS, requests, status: 200, pause: PAUSE }.start();

@@ -14,9 +14,9 @@ mod lost;
 mod many;
 mod memory;
 mod objects;
+mod plain;
 mod pod;
 mod policies;
-mod reloads;
 mod render;
 mod requests;
 mod settled;
@@ -26,7 +26,6 @@ mod table;
 mod tls;
 mod traefik;
 mod watch;
-mod websockets;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,9 +58,8 @@ struct Args {
 
 /// The groups of figures, in the order in which they are measured. What needs the API server with few objects in it comes
 /// before what fills it.
-const GROUPS: [Group<Stage>; 15] = [
+const GROUPS: [Group<Stage>; 14] = [
     ("render", render::render),
-    ("reloads", reloads::reloads),
     ("lost", lost::lost),
     ("settled", settled::settled),
     ("traefik", traefik::traefik),

@@ -1,12 +1,13 @@
 //! Thousands of objects in the API server.
 
+use std::collections::HashSet;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::{Figure, Samples, time, timed};
-use bench_figures::process::{mib, peak_bytes, resident_bytes};
+use bench_figures::process::mib;
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Client;
@@ -15,12 +16,12 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
-use crate::entry::{Entry, Start, common};
+use crate::entry::metric;
 use crate::objects;
 use crate::pod::Pod;
 use crate::settled::{answers, lead, settle};
 use crate::stage::{MANY_PROBE, Stage, create};
-use crate::storm::{CHANGES, make_changes};
+use crate::storm::{figure, make_changes};
 
 /// For `generate`, from its start to its end.
 const GENERATE: Duration = Duration::from_millis(1500);
@@ -32,8 +33,10 @@ const RELOADS: &str = "sparrow_entry_nginx_reloads_total";
 /// After it is ready: what it needed for the beginning is given back by then.
 const REST: Duration = Duration::from_secs(10);
 const NAMESPACE: &str = "many";
+/// Begins the names of Services, which a number ends.
+const NAMED: &[u8] = b"service-";
 
-/// `generate` with 5,000 Services, and the memory of `watch` with as many Ingresses besides.
+/// `generate` with 5,000 Services, and a pod with as many Ingresses besides: the memory of its `watch`, and storms.
 ///
 /// # Errors
 /// A part fails.
@@ -47,23 +50,25 @@ pub fn many(stage: &Stage) -> Result<Vec<Figure>> {
         let ingresses =
             (0..count).map(|number| objects::ingress(&format!("host-{number}"), &format!("service-{number}")));
         create::<Ingress>(&client, NAMESPACE, ingresses).await?;
-        let memory = memory(stage, count).await?;
-        let [live, memory_of_table] = storm_of_table(stage, &client, count).await?;
-        Ok(vec![generate, memory, live, memory_of_table])
+        Ok([generate].into_iter().chain(storms(stage, &client, count).await?).collect())
     })
 }
 
-/// Storms of Ingresses that are led to other Services, with all these objects, and a pod with the module: until the last change is live, and the memory of `watch`.
-async fn storm_of_table(stage: &Stage, client: &Client, count: usize) -> Result<[Figure; 2]> {
+/// Storms of Ingresses that are led to other Services, with all these objects: until the last change is live, and the memory of `watch`
+/// before them and after them.
+async fn storms(stage: &Stage, client: &Client, count: usize) -> Result<[Figure; 3]> {
     let backends = [Backend::start(MANY_PROBE, "one").await?, Backend::start(MANY_PROBE, "other").await?];
     let ports = [backends[0].address.port(), backends[1].address.port()];
     create::<Service>(client, NAMESPACE, [objects::service("probe", Some(MANY_PROBE), ports[0])]).await?;
     let pod = Pod::start(stage, &stage.server_flags(NAMESPACE)?).await?;
+    let hosts = metric(pod.watch_admin, "sparrow_entry_hosts").await?;
+    // And the host of all Services.
+    ensure!(format!("{hosts}") == (count + 1).to_string(), "{hosts} hosts of {count}");
     sleep(REST).await;
     let at_rest = pod.watch_bytes()?;
     let api = Api::<Service>::namespaced(client.clone(), NAMESPACE);
     let ingresses = Api::<Ingress>::namespaced(client.clone(), NAMESPACE);
-    let reloads = pod.metric(RELOADS).await?;
+    let reloads = metric(pod.nginx_admin, RELOADS).await?;
     let (mut live, mut made_in) = (Vec::new(), Vec::new());
     for round in 0..stage.either(6, 2) {
         let began = Instant::now();
@@ -83,52 +88,50 @@ async fn storm_of_table(stage: &Stage, client: &Client, count: usize) -> Result<
         };
         live.push(settle(pod.http, answers(round % 2), storm).await.with_context(|| pod.said())?);
     }
-    ensure!(format!("{reloads}") == format!("{}", pod.metric(RELOADS).await?), "nginx was reloaded");
-    let (live, made_in) = (Samples::new(live), Samples::new(made_in));
+    ensure!(format!("{reloads}") == format!("{}", metric(pod.nginx_admin, RELOADS).await?), "nginx was reloaded");
     sleep(REST).await;
-    let resident = pod.watch_bytes()?;
+    let objects = format!("`watch` of a pod with {} Services and {count} Ingresses, at rest", count + 1);
     Ok([
-        Figure {
-            name: "storm-live-table",
-            measured: time(live.median()),
-            limit: format!("<= {}", time(LIVE)),
-            reached: live.median() <= LIVE,
-            noisy: live.noisy(),
-            detail: format!(
-                "from the last of {CHANGES} changes to the last old answer, {} storms: {live}; made in {made_in}",
-                live.len()
-            ),
-        },
-        Figure {
-            name: "watch-memory-table",
-            measured: mib(resident),
-            limit: format!("<= {} MiB", RESIDENT >> 20),
-            reached: resident <= RESIDENT,
-            noisy: false,
-            detail: format!("`watch` of a pod with the module, at rest after the storms; before them {}", mib(at_rest)),
-        },
+        of_memory("watch-memory", at_rest, objects.clone()),
+        figure("storm-live-table", LIVE, live, made_in),
+        of_memory("watch-memory-table", pod.watch_bytes()?, format!("{objects} after the storms")),
     ])
 }
 
-/// All objects are in one namespace, which may have more than one usually may.
-fn flags(stage: &Stage) -> Result<Vec<String>> {
-    stage.many_flags(&stage.server_flags(NAMESPACE)?, false)
+fn of_memory(name: &'static str, resident: u64, detail: String) -> Figure {
+    Figure {
+        name,
+        measured: mib(resident),
+        limit: format!("<= {} MiB", RESIDENT >> 20),
+        reached: resident <= RESIDENT,
+        noisy: false,
+        detail,
+    }
+}
+
+/// The numbers of the Services that a record of a table names.
+fn names(record: &[u8]) -> HashSet<Vec<u8>> {
+    let digits = |text: &[u8]| text.iter().copied().take_while(u8::is_ascii_digit).collect();
+    let named = record.windows(NAMED.len()).enumerate().filter(|(_, text)| *text == NAMED);
+    named.map(|(at, _)| digits(&record[at + NAMED.len()..])).collect()
 }
 
 fn generate(stage: &Stage, count: usize) -> Result<Figure> {
-    let from = flags(stage)?;
+    let from = stage.server_flags(NAMESPACE)?;
     let mut times = Vec::new();
     for _ in 0..stage.either(7, 3) {
         let directory = stage.directory()?;
         let mut command = Command::new(&stage.binary);
-        command.arg("generate").args(common(directory.path(), &stage.newest)).args(&from).stdin(Stdio::null());
+        command.arg("generate").args(stage.flags(directory.path())).args(&from).stdin(Stdio::null());
         let (took, output) = timed(|| command.output().context("run sparrow-entry generate"))?;
         ensure!(output.status.success(), "generate: {}", String::from_utf8_lossy(&output.stderr));
         let volume = directory.path().join("volume");
-        let offered = fs::read_to_string(volume.join("offered"))?;
-        let written = fs::read_to_string(volume.join("generations").join(offered.trim()).join("nginx.conf"))?;
-        let upstreams = written.matches("upstream ").count();
-        ensure!(upstreams >= count, "{upstreams} backends of {count} were written");
+        let frame = fs::read_to_string(volume.join("offered"))?;
+        let mut routes = HashSet::new();
+        for record in fs::read_dir(volume.join("tables").join(frame.trim()))? {
+            routes.extend(names(&fs::read(record?.path())?));
+        }
+        ensure!(routes.len() >= count, "{} routes of {count} were written", routes.len());
         times.push(took);
     }
     let times = Samples::new(times);
@@ -139,27 +142,5 @@ fn generate(stage: &Stage, count: usize) -> Result<Figure> {
         reached: times.median() <= GENERATE,
         noisy: times.noisy(),
         detail: format!("the whole process with {count} Services from the API server: {times}"),
-    })
-}
-
-async fn memory(stage: &Stage, count: usize) -> Result<Figure> {
-    let arguments = flags(stage)?;
-    let entry =
-        Entry::start(Start { binary: &stage.binary, command: "watch", nginx: &stage.newest, arguments }).await?;
-    let hosts = entry.metric("sparrow_entry_hosts").await?;
-    // And the host of all Services.
-    ensure!(format!("{hosts}") == (count + 1).to_string(), "{hosts} hosts of {count}");
-    sleep(REST).await;
-    let resident = resident_bytes(entry.pid())?;
-    Ok(Figure {
-        name: "watch-memory",
-        measured: mib(resident),
-        limit: format!("<= {} MiB", RESIDENT >> 20),
-        reached: resident <= RESIDENT,
-        noisy: false,
-        detail: format!(
-            "`watch` with {count} Services and {count} Ingresses, at rest; most {}",
-            mib(peak_bytes(entry.pid())?)
-        ),
     })
 }

@@ -8,7 +8,6 @@ use bench_figures::process::mib;
 
 use crate::backend::Backend;
 use crate::cpu::workers;
-use crate::entry::flag;
 use crate::objects;
 use crate::requests::{BODY, ask, every_request};
 use crate::stage::Stage;
@@ -66,7 +65,7 @@ async fn measure(stage: &Stage, routes: u16) -> Result<Memory> {
     let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
     let directory = stage.directory()?;
     objects::write_hosts(directory.path(), routes, backend.address)?;
-    let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
+    let entry = stage.run_from(directory.path()).await?;
     ask(entry.http, CLIENTS, usize::from(routes), &every_request(routes)).await?;
     let workers = workers(entry.nginx_pid()?)?.into_iter().map(memory_of).collect::<Result<Vec<_>>>()?;
     workers.into_iter().max_by_key(|memory| memory.private).context("nginx has no worker")

@@ -10,7 +10,7 @@ use bench_figures::process::resident_bytes;
 use tempfile::TempDir;
 use testbed::ports::free_address;
 
-use crate::entry::{common, flag, metric, until_ready};
+use crate::entry::{flag, until_ready};
 use crate::guard::Guarded;
 use crate::http::Connection;
 use crate::stage::Stage;
@@ -31,7 +31,10 @@ pub struct Pod {
     _directory: TempDir,
     /// Where it serves.
     pub http: SocketAddr,
-    nginx_admin: SocketAddr,
+    /// Where what writes for nginx is administered.
+    pub watch_admin: SocketAddr,
+    /// Where nginx's supervisor is.
+    pub nginx_admin: SocketAddr,
     /// How long each of `generate`, `watch` and `nginx` took, which begin when the one before has ended or is ready.
     pub took: [Duration; 3],
 }
@@ -44,9 +47,7 @@ impl Pod {
     pub async fn start(stage: &Stage, source: &[String]) -> Result<Self> {
         let directory = stage.directory()?;
         let (http, watch_admin, nginx_admin) = (free_address()?, free_address()?, free_address()?);
-        let mut flags = common(directory.path(), &stage.debian);
-        flags.extend(stage.many_flags(source, true)?);
-        flags.push(format!("--http={http}"));
+        let flags = [&stage.flags(directory.path()), source, &[format!("--http={http}")]].concat();
         let binary = stage.binary.display().to_string();
         let began = Instant::now();
         let mut generate = Command::new(&stage.binary);
@@ -69,15 +70,7 @@ impl Pod {
         })?;
         until_ready(&nginx, nginx_admin, LOOK).await?;
         let took = [generated - began, watching - generated, watching.elapsed()];
-        Ok(Self { nginx, watch, _directory: directory, http, nginx_admin, took })
-    }
-
-    /// A metric of nginx's supervisor, without labels.
-    ///
-    /// # Errors
-    /// There is no such metric.
-    pub async fn metric(&self, name: &str) -> Result<f64> {
-        metric(self.nginx_admin, name).await
+        Ok(Self { nginx, watch, _directory: directory, http, watch_admin, nginx_admin, took })
     }
 
     /// The resident memory of what writes for nginx.

@@ -1,19 +1,17 @@
 //! What a request costs nginx where an annotation asks for something, beside nginx's own directives for the same.
 
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::Figure;
-use nginx_conf::Modules;
 use serde_json::{Value, json};
 
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
-use crate::cpu::{Served, Treatment, compare, plain};
+use crate::cpu::{Served, compare};
 use crate::http::Connection;
 use crate::objects;
+use crate::plain::{Treatment, steady};
 use crate::stage::Stage;
 
 /// How much more a request may cost.
@@ -31,7 +29,7 @@ struct Compared {
     /// The path of the Ingress.
     path: &'static str,
     treatment: Treatment<'static>,
-    /// What of the entry's configuration shows that the annotations are followed.
+    /// What of the entry's configuration shows that the annotations are followed, where the table does not say it.
     directive: &'static str,
     headers: &'static str,
 }
@@ -87,7 +85,8 @@ const COMPARED: [Compared; 4] = [
             location: "rewrite \"(?i)/steady/([a-z]+)/([a-z]+)\" /$2/$1 break;
                 proxy_pass http://steady;",
         },
-        directive: "set $sparrow_rewritten",
+        // Where the path were no pattern, the request would be answered with 404.
+        directive: "",
         headers: "",
     },
     Compared {
@@ -173,23 +172,18 @@ async fn measure(stage: &Stage, compared: &Compared) -> Result<Figure> {
         *url = format!("http://auth.default.svc.cluster.local:{}/verify", auth.address.port()).into();
     }
     objects::write(directory.path(), "ingress", &ingress)?;
-    let nginx = &stage.debian;
-    let entry = stage.run_from(directory.path(), nginx).await?;
+    let entry = stage.run_from(directory.path()).await?;
     ensure!(entry.live()?.contains(compared.directive), "the configuration has no {}", compared.directive);
-    let said = Command::new(nginx).arg("-V").output().context("run nginx -V")?;
-    let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
     let http = compared.treatment.http.replace("AUTH", &auth.address.to_string());
-    let text = |address: SocketAddr, runtime: &Path| {
-        plain(address, runtime, backend.address, modules, &Treatment { http: &http, ..compared.treatment })
-    };
-    let by_hand = ByHand::start(nginx, text).await?;
+    let treatment = Treatment { http: &http, ..compared.treatment };
+    let by_hand = ByHand::start(&stage.debian, |address| steady(address, backend.address, &treatment)).await?;
     let sent = request(compared.headers);
     let ours = Served::asked(entry.http, entry.nginx_pid()?, vec![sent.clone()]);
     let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, vec![sent]);
     compare(stage, compared.figure, (&ours, &theirs), (LIMIT, "by hand")).await
 }
 
-/// A request with a password that is hashed with bcrypt, beside one without, through the same entry with its module.
+/// A request with a password that is hashed with bcrypt, beside one without, through the same entry.
 async fn measure_passwords(stage: &Stage) -> Result<Figure> {
     let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
     let directory = stage.directory()?;
@@ -209,8 +203,7 @@ async fn measure_passwords(stage: &Stage) -> Result<Figure> {
         ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]["port"] = json!({ "name": "http" });
         objects::write(directory.path(), name, &ingress)?;
     }
-    let module = crate::entry::flag("nginx-module", stage.module()?);
-    let entry = stage.run(vec![crate::entry::flag("from", directory.path()), module], &stage.debian).await?;
+    let entry = stage.run_from(directory.path()).await?;
     let request = |host: &str, headers: &str| {
         format!("GET /steady/some/thing HTTP/1.1\r\nHost: {host}\r\n{headers}\r\n").into_bytes()
     };

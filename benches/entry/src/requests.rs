@@ -9,16 +9,16 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, ensure};
 use bench_figures::figure::Figure;
 use futures_util::future::try_join_all;
-use nginx_conf::Modules;
 use testbed::ports::free_address;
 
 use crate::backend::Backend;
-use crate::by_hand::{ByHand, arguments, moved, serves};
-use crate::cpu::{CLIENTS, LIMIT, Served, Treatment, compare, plain};
+use crate::by_hand::{ByHand, arguments, modules, serves};
+use crate::cpu::{CLIENTS, LIMIT, Served, compare};
 use crate::entry::{Entry, flag};
 use crate::guard::Guarded;
 use crate::http::Connection;
 use crate::objects;
+use crate::plain::{Treatment, configuration, steady};
 use crate::stage::Stage;
 
 /// How many more instructions a request may take.
@@ -41,12 +41,9 @@ pub fn requests(stage: &Stage) -> Result<Vec<Figure>> {
         let backend = Backend::start("127.0.0.1", &"x".repeat(BODY)).await?;
         let directory = stage.directory()?;
         objects::write_hosts(directory.path(), ROUTES, backend.address)?;
-        let entry = stage.run_many(&[flag("from", directory.path())], true).await?;
-        let said = Command::new(&stage.debian).arg("-V").output().context("run nginx -V")?;
-        let modules = Modules::parse(&String::from_utf8_lossy(&said.stderr));
+        let entry = stage.run_from(directory.path()).await?;
         let location = Treatment::default();
-        let by_hand =
-            |address: SocketAddr, runtime: &Path| plain(address, runtime, backend.address, modules, &location);
+        let by_hand = |address: SocketAddr| steady(address, backend.address, &location);
         let figures = vec![cpu(stage, &entry, by_hand).await?, instructions(stage, &entry, by_hand).await?];
         drop(entry);
         Ok(figures.into_iter().chain([backends(stage).await?, unknown(stage).await?]).collect())
@@ -61,8 +58,8 @@ async fn backends(stage: &Stage) -> Result<Figure> {
     let (many, one) = (stage.directory()?, stage.directory()?);
     objects::write_backends(many.path(), count, port)?;
     objects::write_hosts(one.path(), count, SocketAddr::from(([127, 66, 0, 0], port)))?;
-    let many = stage.run_many(&[flag("from", many.path())], true).await?;
-    let one = stage.run_many(&[flag("from", one.path())], true).await?;
+    let many = stage.run_from(many.path()).await?;
+    let one = stage.run_from(one.path()).await?;
     let ours = Served::asked(many.http, many.nginx_pid()?, every_request(count));
     let theirs = Served::asked(one.http, one.nginx_pid()?, every_request(count));
     compare(stage, "cpu-backends", (&ours, &theirs), (BACKENDS, "one backend")).await
@@ -74,8 +71,8 @@ async fn unknown(stage: &Stage) -> Result<Figure> {
     let (many, none) = (stage.directory()?, stage.directory()?);
     objects::write_wildcards(many.path(), stage.either(5000, 500), backend.address)?;
     objects::write_hosts(none.path(), 1, backend.address)?;
-    let many = stage.run_many(&[flag("from", many.path())], true).await?;
-    let none = stage.run_many(&[flag("from", none.path())], true).await?;
+    let many = stage.run_from(many.path()).await?;
+    let none = stage.run_from(none.path()).await?;
     let request = |number: u16| {
         format!("GET /some/thing HTTP/1.1\r\nHost: a.unknown-{number}.example.com\r\nAccept: */*\r\n\r\n").into_bytes()
     };
@@ -98,7 +95,7 @@ pub fn every_request(hosts: u16) -> Vec<Vec<u8>> {
     (0..hosts).map(|number| request(number).into_bytes()).collect()
 }
 
-async fn cpu(stage: &Stage, entry: &Entry, by_hand: impl FnOnce(SocketAddr, &Path) -> String) -> Result<Figure> {
+async fn cpu(stage: &Stage, entry: &Entry, by_hand: impl FnOnce(SocketAddr) -> String) -> Result<Figure> {
     let by_hand = ByHand::start(&stage.debian, by_hand).await?;
     let ours = Served::asked(entry.http, entry.nginx_pid()?, every_request(ROUTES));
     let theirs = Served::asked(by_hand.http, by_hand.nginx_pid()?, every_request(ROUTES));
@@ -106,7 +103,7 @@ async fn cpu(stage: &Stage, entry: &Entry, by_hand: impl FnOnce(SocketAddr, &Pat
 }
 
 /// The instructions that nginx itself executes for a request, without those of the kernel, as valgrind counts them.
-async fn instructions(stage: &Stage, entry: &Entry, by_hand: impl Fn(SocketAddr, &Path) -> String) -> Result<Figure> {
+async fn instructions(stage: &Stage, entry: &Entry, by_hand: impl Fn(SocketAddr) -> String) -> Result<Figure> {
     let limit = format!("<= {INSTRUCTIONS:.2} x");
     let has_valgrind = Command::new("valgrind").arg("--version").stdout(Stdio::null()).status();
     if !has_valgrind.is_ok_and(|status| status.success()) {
@@ -116,9 +113,12 @@ async fn instructions(stage: &Stage, entry: &Entry, by_hand: impl Fn(SocketAddr,
     let live = entry.live()?;
     let frame = |address: SocketAddr, runtime: &Path| {
         let table = |runtime: &Path| format!("sparrow_table \"{}/table\";", runtime.display());
+        let moved = live.replace(&entry.runtime().display().to_string(), &runtime.display().to_string());
         // The memory is the entry's.
-        moved(&live, entry, address, runtime).replace(&table(runtime), &table(&entry.runtime()))
+        moved.replace(&entry.http.to_string(), &address.to_string()).replace(&table(runtime), &table(&entry.runtime()))
     };
+    let modules = modules(&stage.debian)?;
+    let by_hand = |address: SocketAddr, runtime: &Path| configuration(runtime, modules, &by_hand(address));
     let (ours, theirs) = (a_request(stage, frame).await?, a_request(stage, by_hand).await?);
     let ratio = ours / theirs;
     Ok(Figure {

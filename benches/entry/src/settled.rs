@@ -21,6 +21,7 @@ use crate::by_hand::ByHand;
 use crate::entry::Entry;
 use crate::http;
 use crate::objects;
+use crate::plain::{services, upstream};
 use crate::stage::{SETTLED_PROBE, Stage, create};
 
 /// How often a pair of p50 may be as slow, and a p99.
@@ -135,7 +136,7 @@ pub fn answers(from: usize) -> [&'static str; 2] {
     if from == 0 { ["one", "other"] } else { ["other", "one"] }
 }
 
-/// Changes of a manifest, and of a Service in the API server, beside the same file by hand.
+/// Changes of a manifest, and of a Service in the API server, beside the same by hand.
 ///
 /// # Errors
 /// A part fails.
@@ -154,13 +155,14 @@ async fn from_directory(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let directory = stage.directory()?;
     objects::write_others(directory.path(), others)?;
     objects::write(directory.path(), "probe", &probe[0])?;
-    let entry = stage.run_from(directory.path(), &stage.newest).await?;
+    let entry = stage.run_from(directory.path()).await?;
     let change = async |to: usize| {
         let began = Instant::now();
         objects::write(directory.path(), "probe", &probe[to])?;
         Ok(began)
     };
-    both(stage, &entry, ["settled-p50-dir", "settled-p99-dir"], change).await
+    let backends = [one.address, other.address];
+    both(stage, (&entry, others, backends), ["settled-p50-dir", "settled-p99-dir"], change).await
 }
 
 /// Leads a Service to another port.
@@ -180,32 +182,40 @@ async fn from_server(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     let services = (0..others).map(|number| objects::service(&format!("other-{number}"), None, 80));
     let services = services.chain([objects::service("probe", Some(SETTLED_PROBE), ports[0])]);
     create::<Service>(&client, NAMESPACE, services).await?;
-    let entry = stage.run(stage.server_flags(NAMESPACE)?, &stage.newest).await?;
+    let entry = stage.run(&stage.server_flags(NAMESPACE)?).await?;
     let api = Api::<Service>::namespaced(client, NAMESPACE);
     let change = async |to: usize| {
         let began = Instant::now();
         lead(&api, "probe", ports[to]).await?;
         Ok(began)
     };
-    both(stage, &entry, ["settled-p50-api", "settled-p99-api"], change).await
+    let backends = [one.address, other.address];
+    both(stage, (&entry, others, backends), ["settled-p50-api", "settled-p99-api"], change).await
+}
+
+/// What a person writes for so many Services with a path each, and the Service `probe`.
+fn same_by_hand(address: SocketAddr, others: u16, probe: SocketAddr) -> String {
+    let names: Vec<_> = (0..others).map(|number| format!("other-{number}")).collect();
+    let other = |(number, name): (u16, &String)| {
+        let [high, low] = number.to_be_bytes();
+        upstream(name, SocketAddr::from(([127, 65, high, low], 80)))
+    };
+    let upstreams: String = (0..others).zip(&names).map(other).collect();
+    let services = services(address, names.iter().map(String::as_str).chain(["probe"]));
+    [upstreams, upstream("probe", probe), services].concat()
 }
 
 /// Changes to and fro, in turns with the same by hand. `change` leads the Service `probe` to one of its two backends; it is
 /// at the first.
 async fn both(
     stage: &Stage,
-    entry: &Entry,
+    (entry, others, backends): (&Entry, u16, [SocketAddr; 2]),
     names: [&'static str; 2],
     change: impl AsyncFn(usize) -> Result<Instant>,
 ) -> Result<Vec<Figure>> {
-    let by_hand = ByHand::copy(entry, &stage.newest).await?;
-    let first = by_hand.file_of(entry)?;
-    settle(entry.http, answers(0), change(1)).await?;
-    let files = [first, by_hand.file_of(entry)?];
-    ensure!(files[0] != files[1], "the two configurations do not differ");
-    sleep(REST).await;
-    settle(entry.http, answers(1), change(0)).await?;
-    sleep(REST).await;
+    let by_hand = ByHand::start(&stage.debian, |address| same_by_hand(address, others, backends[0])).await?;
+    let files = backends.map(|backend| same_by_hand(by_hand.http, others, backend));
+    let reloads = entry.reloads().await?;
     let change_by_hand = async |to: usize| {
         let began = Instant::now();
         by_hand.change(&files[to])?;
@@ -217,6 +227,7 @@ async fn both(
         _ => change_by_hand(to).await,
     });
     let [ours, theirs] = &turns.await?[..] else { bail!("not both were measured") };
+    ensure!(entry.reloads().await? == reloads, "nginx was reloaded");
     Ok(figures(names, (ours, theirs), Limit::AtMost(LIMIT), "by hand"))
 }
 

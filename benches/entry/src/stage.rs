@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Api, PostParams};
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use testbed::kube::ApiServer;
 use tokio::runtime::Runtime;
 
-use crate::entry::{Entry, Start, flag};
+use crate::entry::{Entry, flag};
 use crate::guard::Guarded;
 
 /// Addresses for Services, on all of which this machine can listen.
@@ -49,10 +49,11 @@ pub struct Stage {
     pub runtime: Runtime,
     /// `sparrow-entry`.
     pub binary: PathBuf,
-    /// The newest nginx.
-    pub newest: PathBuf,
-    /// Debian's.
+    /// Debian's nginx, or that which `SPARROW_NGINX_DEBIAN` names.
     pub debian: PathBuf,
+    /// The module for it: `SPARROW_NGINX_MODULE`, which `scripts/build-nginx` has built for another one, else the one that is built beside
+    /// `sparrow-entry`.
+    module: PathBuf,
     quick: bool,
     // Holds the directories of all groups, so that none is left however this process ends.
     scratch: Guarded,
@@ -73,29 +74,20 @@ impl Stage {
     /// Nothing is started yet.
     ///
     /// # Errors
-    /// No threads or processes can be made.
+    /// No threads or processes can be made, or the module is not there.
     pub fn new(binary: PathBuf, quick: bool) -> Result<Self> {
+        let set = std::env::var_os("SPARROW_NGINX_MODULE").filter(|value| !value.is_empty());
+        let module = set.map_or_else(|| binary.with_file_name("libngx_http_sparrow_module.so"), PathBuf::from);
+        ensure!(module.exists(), "{} is missing: cargo build --release -p nginx-module", module.display());
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-        let (newest, debian) = (testbed::nginx::newest(), testbed::nginx::debian());
+        let debian = testbed::nginx::debian();
         let scratch = Guarded::start(|_| Ok(vec!["sleep".to_owned(), "infinity".to_owned()]))?;
-        Ok(Self { runtime, binary, newest, debian, quick, scratch, server: OnceLock::new(), filled: Mutex::default() })
+        Ok(Self { runtime, binary, debian, module, quick, scratch, server: OnceLock::new(), filled: Mutex::default() })
     }
 
     /// The first; the second when it has to be quick.
     pub fn either<T>(&self, full: T, quick: T) -> T {
         if self.quick { quick } else { full }
-    }
-
-    /// The module of nginx: `SPARROW_NGINX_MODULE`, which `scripts/build-nginx` has built for another one, else the one that is built
-    /// beside `sparrow-entry`.
-    ///
-    /// # Errors
-    /// It is not there.
-    pub fn module(&self) -> Result<PathBuf> {
-        let set = std::env::var_os("SPARROW_NGINX_MODULE").filter(|value| !value.is_empty());
-        let module = set.map_or_else(|| self.binary.with_file_name("libngx_http_sparrow_module.so"), PathBuf::from);
-        anyhow::ensure!(module.exists(), "{} is missing: cargo build --release -p nginx-module", module.display());
-        Ok(module)
     }
 
     /// An empty directory.
@@ -147,46 +139,37 @@ impl Stage {
         Ok(["--from=kubernetes".to_owned(), kubeconfig].into_iter().chain(more).collect())
     }
 
+    /// What all commands are given for a directory of their own. As root, workers must reach what is in it.
+    pub fn flags(&self, directory: &Path) -> Vec<String> {
+        let mut flags = BOUNDS.map(str::to_owned).to_vec();
+        flags.extend([
+            flag("nginx", &self.debian),
+            flag("nginx-module", &self.module),
+            flag("volume", directory.join("volume")),
+            flag("runtime", directory.join("runtime")),
+            "--access-log=off".to_owned(),
+            "--workers=2".to_owned(),
+        ]);
+        if rustix::process::geteuid().is_root() {
+            flags.push("--user=root".to_owned());
+        }
+        flags
+    }
+
     /// Starts `sparrow-entry run` with a directory of manifests.
     ///
     /// # Errors
     /// As [`Entry::start`].
-    pub async fn run_from(&self, directory: &Path, nginx: &Path) -> Result<Entry> {
-        self.run(vec![flag("from", directory)], nginx).await
+    pub async fn run_from(&self, directory: &Path) -> Result<Entry> {
+        self.run(&[flag("from", directory)]).await
     }
 
-    /// Starts `sparrow-entry run` with Debian's nginx, with many objects of a source: with the module, by which nginx finds routes in
-    /// a table, or without.
-    ///
-    /// # Errors
-    /// As [`Entry::start`], and the module is not there or not used.
-    pub async fn run_many(&self, source: &[String], with_module: bool) -> Result<Entry> {
-        let entry = self.run(self.many_flags(source, with_module)?, &self.debian).await?;
-        anyhow::ensure!(
-            entry.live()?.contains("sparrow_table ") == with_module,
-            "nginx does not route as it is asked to"
-        );
-        Ok(entry)
-    }
-
-    /// A source, with bounds that allow many objects, and the module or not.
-    ///
-    /// # Errors
-    /// The module is not there.
-    pub fn many_flags(&self, source: &[String], with_module: bool) -> Result<Vec<String>> {
-        let mut flags = [source, &BOUNDS.map(str::to_owned)].concat();
-        if with_module {
-            flags.push(flag("nginx-module", self.module()?));
-        }
-        Ok(flags)
-    }
-
-    /// Starts `sparrow-entry run`.
+    /// Starts `sparrow-entry run` with a source and what else is set.
     ///
     /// # Errors
     /// As [`Entry::start`].
-    pub async fn run(&self, arguments: Vec<String>, nginx: &Path) -> Result<Entry> {
-        Entry::start(Start { binary: &self.binary, command: "run", nginx, arguments }).await
+    pub async fn run(&self, more: &[String]) -> Result<Entry> {
+        Entry::start(&self.binary, |directory| [&self.flags(directory), more].concat()).await
     }
 }
 

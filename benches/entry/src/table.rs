@@ -17,9 +17,10 @@ use tempfile::TempDir;
 
 use crate::backend::Backend;
 use crate::by_hand::ByHand;
-use crate::entry::{Entry, flag};
+use crate::entry::Entry;
 use crate::envoy::{self, Envoy};
 use crate::objects;
+use crate::plain::{server, upstream};
 use crate::settled::{Limit, Probe, Turns, answers, figures, lead, settle, take_turns};
 use crate::stage::{Stage, TABLE_PROBE, create};
 use crate::watch::Watch;
@@ -36,7 +37,7 @@ pub const REST: Duration = Duration::from_millis(50);
 pub const BY_HAND_EVERY: usize = 5;
 const NAMESPACE: &str = "table";
 /// Where nobody listens.
-const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65, 0, 1)), 80);
+pub const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65, 0, 1)), 80);
 
 /// Changes of a manifest with many and very many routes present, and of a Service in the API server.
 ///
@@ -46,9 +47,8 @@ pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
     stage.runtime.block_on(async {
         let (many, more) = (stage.either(10_000, 1000), stage.either(50_000, 5000));
         let manifests = [Manifests::new(stage, many).await?, Manifests::new(stage, more).await?];
-        let by_hand = by_hand(stage, &manifests[0]).await?;
-        let entries =
-            [stage.run_many(&manifests[0].source(), true).await?, stage.run_many(&manifests[1].source(), true).await?];
+        let by_hand = by_hand(stage, many, &manifests[0]).await?;
+        let entries = [stage.run_from(manifests[0].path()).await?, stage.run_from(manifests[1].path()).await?];
         let (reloads, more_reloads) = (entries[0].reloads().await?, entries[1].reloads().await?);
         let mut figures = changes(stage, (&manifests, &entries), by_hand).await?;
         figures.push(added(stage, &manifests, &entries).await?);
@@ -81,10 +81,6 @@ impl Manifests {
         self.directory.path()
     }
 
-    fn source(&self) -> Vec<String> {
-        vec![flag("from", self.path())]
-    }
-
     fn service(&self, name: &str, backend: usize) -> Value {
         objects::service(name, Some("127.0.0.1"), self.backends[backend].address.port())
     }
@@ -106,16 +102,21 @@ impl Manifests {
     }
 }
 
-/// An nginx that is driven by hand with what an entry without the module makes of manifests, and its files for both backends.
-async fn by_hand(stage: &Stage, manifests: &Manifests) -> Result<(ByHand, [String; 2])> {
-    let located = stage.run_many(&manifests.source(), false).await?;
-    let by_hand = ByHand::copy(&located, &stage.debian).await?;
-    let first = by_hand.file_of(&located)?;
-    settle(located.http, answers(0), async { manifests.lead(1) }).await?;
-    let files = [first, by_hand.file_of(&located)?];
-    ensure!(files[0] != files[1], "the two configurations do not differ");
-    manifests.lead(0)?;
-    drop(located);
+/// What a person writes for the same as manifests, with so many hosts, in which the location `probe` leads to one of its backends.
+fn same_by_hand(address: SocketAddr, hosts: u16, manifests: &Manifests, to: usize) -> String {
+    let [first, led] = [0, to].map(|at| manifests.backends[at].address);
+    let upstreams = [upstream("other", NOBODY), upstream("rest", first), upstream("probe", led)].concat();
+    let head = format!("listen {address} default_server;");
+    let default = server(&head, [("/", "http://rest"), ("/probe/", "http://probe/")]);
+    let host = |number| format!("listen {address}; server_name host-{number}.example.com;");
+    let hosts = (0..hosts).map(|number| server(&host(number), [("/", "http://other")]));
+    [upstreams, default].into_iter().chain(hosts).collect()
+}
+
+/// An nginx that is driven by hand with these files, for both backends.
+async fn by_hand(stage: &Stage, hosts: u16, manifests: &Manifests) -> Result<(ByHand, [String; 2])> {
+    let by_hand = ByHand::start(&stage.debian, |address| same_by_hand(address, hosts, manifests, 0)).await?;
+    let files = [0, 1].map(|to| same_by_hand(by_hand.http, hosts, manifests, to));
     settle(by_hand.http, answers(0), async { by_hand.reload(&files[1]) }).await?;
     settle(by_hand.http, answers(1), async { by_hand.reload(&files[0]) }).await?;
     Ok((by_hand, files))
@@ -164,7 +165,7 @@ impl ProbeInServer {
         let services = [objects::service("probe", Some(TABLE_PROBE), ports[0])];
         create::<Service>(&hosts.client, NAMESPACE, services).await?;
         let api = Api::<Service>::namespaced(hosts.client, NAMESPACE);
-        let entry = stage.run_many(&hosts.source, true).await?;
+        let entry = stage.run(&hosts.source).await?;
         let watch = Watch::start(api.clone(), "probe");
         Ok(Self { api, ports, watch, entry, _backends: backends, written: RefCell::default() })
     }

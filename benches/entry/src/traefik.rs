@@ -124,7 +124,7 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
 
     let mut flags = stage.server_flags(NAMESPACE)?;
     flags.push(format!("--controller={CONTROLLER}"));
-    let entry = stage.run_many(&flags, true).await?;
+    let entry = stage.run(&flags).await?;
     let reloads = entry.reloads().await?;
     let (_traefik, address) = start(&binary, server.admin_kubeconfig()).await?;
     let api = Api::<Ingress>::namespaced(client, NAMESPACE);
