@@ -12,7 +12,8 @@ pub struct FixedAnswer {
 }
 
 impl FixedAnswer {
-    /// Longest text, in bytes, of which those count twice that have a backslash in nginx's configuration.
+    /// Longest text, in bytes, as [`FixedAnswer::written_text`] has it, of which those count twice that have a backslash in nginx's
+    /// configuration.
     pub const LONGEST_TEXT: usize = 3000;
 
     /// An answer of this status and text. Without a type, it is HTML if it begins like it, else plain text.
@@ -20,12 +21,17 @@ impl FixedAnswer {
     /// before the name of a variable of the closed list of headers. What is known only when an answer is there is none of them, nor is what may
     /// be a secret, which a page could read in the text.
     pub fn new(status: u16, content_type: Option<&str>, text: &str) -> Option<Self> {
-        let escaped = text.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
         let is_text = |char: char| !char.is_control() || matches!(char, '\n' | '\r' | '\t');
-        if text.len() + escaped > Self::LONGEST_TEXT || !text.chars().all(is_text) {
+        if text.len() > Self::LONGEST_TEXT || !text.chars().all(is_text) {
             return None;
         }
         let parts = split_parts(text)?;
+        // Written down, each variable has braces: who reads that must take it, too.
+        let written = write_parts(&parts);
+        let escaped = written.bytes().filter(|byte| matches!(byte, b'"' | b'\\' | b'\n' | b'\r' | b'\t')).count();
+        if written.len() + escaped > Self::LONGEST_TEXT {
+            return None;
+        }
         let variables = || {
             parts.iter().filter_map(|part| match part {
                 HeaderPart::Text(_) => None,
@@ -69,8 +75,12 @@ impl FixedAnswer {
 
     /// Its text, as annotations have it.
     pub fn written_text(&self) -> String {
-        self.text.iter().map(HeaderPart::to_string).collect()
+        write_parts(&self.text)
     }
+}
+
+fn write_parts(parts: &[HeaderPart]) -> String {
+    parts.iter().map(HeaderPart::to_string).collect()
 }
 
 /// Whether it is two words with a `/` between them, maybe with parameters.
@@ -110,6 +120,8 @@ mod tests {
             (None, &*"$uri".repeat(17), false),
             (None, "a\0", false),
             (None, &*"a".repeat(3001), false),
+            (None, &*("a".repeat(2994) + "$uri"), true),
+            (None, &*("a".repeat(2995) + "$uri"), false),
             (None, &*"\"".repeat(1501), false),
             (Some("text"), "a", false),
             (Some("text/plain; return 200"), "a", false),
@@ -119,7 +131,12 @@ mod tests {
             (Some("a/b/c"), "a", false),
             (Some(""), "a", false),
         ] {
-            assert_eq!(FixedAnswer::new(200, content_type, text).is_some(), is_answer, "{content_type:?} {text:?}");
+            let answer = FixedAnswer::new(200, content_type, text);
+            assert_eq!(answer.is_some(), is_answer, "{content_type:?} {text:?}");
+            if let Some(answer) = answer {
+                let read = FixedAnswer::new(200, Some(answer.content_type()), &answer.written_text());
+                assert_eq!(read.as_ref(), Some(&answer), "as it is written down");
+            }
         }
         let texts = |text: &str| {
             let answer = FixedAnswer::new(200, None, text).unwrap();
