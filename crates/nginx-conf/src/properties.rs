@@ -23,6 +23,7 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use route_table::TableWriter;
 use table_memory::WritableTableMemory;
+use testbed::nginx::Program;
 
 use crate::lexer::lex;
 use crate::shape::check;
@@ -668,13 +669,18 @@ fn frame(routes: &Routes, settings: &Settings) -> Revision {
 
 #[test]
 fn any_routes_are_accepted_by_nginx() {
+    for program in testbed::nginx::programs() {
+        any_routes_are_accepted_by(&program);
+    }
+}
+
+fn any_routes_are_accepted_by(program: &Program) {
     let made = rcgen::generate_simple_self_signed(["any.example".to_owned()]).unwrap();
     let pem = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
     let (authority, revoked) = authority();
-    let path = testbed::nginx::debian();
-    let text = Command::new(&path).arg("-V").output().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = Command::new(&program.nginx).arg("-V").output().unwrap();
     let text = String::from_utf8(text.stderr).unwrap();
-    let stream_module = Modules::stream_file(&text).map(|_| testbed::nginx::debian_stream_module());
+    let stream_module = Some(program.stream_module());
     let (version, modules): (Version, _) = (text.parse().unwrap(), Modules::parse(&text));
     let table = TableWriter::create(WritableTableMemory::create(1 << 16).unwrap(), [1, 2]).unwrap();
     let config = ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() };
@@ -684,7 +690,7 @@ fn any_routes_are_accepted_by_nginx() {
             version,
             modules,
             stream_module: stream_module.clone(),
-            module: testbed::nginx::module(),
+            module: program.module.clone(),
             runtime: dir.path().to_owned(),
             control: dir.path().join("control"),
             error_log: dir.path().join("error.log"),
@@ -704,7 +710,7 @@ fn any_routes_are_accepted_by_nginx() {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(file, content).unwrap();
         }
-        let mut command = Command::new(&path);
+        let mut command = Command::new(&program.nginx);
         command.args(["-t", "-q", "-e", "stderr", "-p"]).arg(dir.path()).arg("-c").arg(dir.path().join("nginx.conf"));
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr);

@@ -1,4 +1,4 @@
-//! The nginx binaries that tests run, the oldest that is supported and the newest, and one that runs on a configuration of a test.
+//! The nginx binaries that tests run, those that the module is built for and the newest, and one that runs on a configuration of a test.
 
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
@@ -8,6 +8,12 @@ use std::{fs, io};
 
 /// Runs its arguments until its standard input ends: however the test ends, nginx does too.
 const KEEPER: &str = r#""$@" & pid=$!; trap '' INT TERM; while read -r _; do :; done; kill -TERM "$pid"; wait "$pid""#;
+
+/// What the file of the module of nginx that routes by a table is called.
+const MODULE_FILE: &str = "libngx_http_sparrow_module.so";
+
+/// Where the nginx from its source is, and what is built for it, as in `scripts/install-nginx`.
+const FROM_SOURCE: &str = "nginx-1.28.3";
 
 /// Debian 12's nginx: `SPARROW_NGINX_DEBIAN`, else what `scripts/install-nginx` has made available.
 ///
@@ -25,14 +31,62 @@ pub fn newest() -> PathBuf {
     find("SPARROW_NGINX_NEWEST", "nginx-1.31.3")
 }
 
-/// The stream module of Debian 12's nginx, a file beside it, as `scripts/install-nginx` has put it there; the newest has it built in.
+/// An nginx, and the module that is built for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The binary.
+    pub nginx: PathBuf,
+    /// The module that routes by a table.
+    pub module: PathBuf,
+}
+
+impl Program {
+    /// Its stream module, a file beside it, as `scripts/install-nginx` has put it there.
+    ///
+    /// # Panics
+    /// If it is not there: a test without it has not passed.
+    pub fn stream_module(&self) -> PathBuf {
+        stream_module(&self.nginx).unwrap_or_else(|| {
+            panic!("{} has no stream module beside it: run scripts/install-nginx", self.nginx.display())
+        })
+    }
+}
+
+/// The stream module of an nginx, if that is a file: one that is built in is none.
+pub fn stream_module(nginx: &Path) -> Option<PathBuf> {
+    Some(nginx.with_file_name("ngx_stream_module.so")).filter(|path| path.is_file())
+}
+
+/// Debian 12's nginx with its module.
 ///
 /// # Panics
-/// If it is not there: a test without it has not passed.
-pub fn debian_stream_module() -> PathBuf {
-    let path = debian().with_file_name("ngx_stream_module.so");
-    assert!(path.is_file(), "{} is not there: run scripts/install-nginx", path.display());
-    path
+/// As [`debian`] and [`module`].
+pub fn debian_program() -> Program {
+    Program { nginx: debian(), module: module() }
+}
+
+/// All that the module is built for: Debian's, and one from its source, whose module is in a target directory of its own; or that of
+/// `scripts/build-nginx` alone, if `SPARROW_NGINX_MODULE` names it.
+///
+/// # Panics
+/// If one is not there: a test without its nginx has not passed.
+pub fn programs() -> Vec<Program> {
+    let mut programs = vec![debian_program()];
+    if set("SPARROW_NGINX_MODULE").is_none() {
+        programs.push(from_source());
+    }
+    programs
+}
+
+/// The nginx that `scripts/install-nginx source` has built, with what `scripts/build-second-module` has built for it.
+fn from_source() -> Program {
+    let nginx = cached(FROM_SOURCE);
+    assert!(nginx.is_file(), "{} is not there: run scripts/install-nginx source", nginx.display());
+    let program = std::env::current_exe().unwrap_or_default();
+    let module = Path::new(FROM_SOURCE).join("debug").join(MODULE_FILE);
+    let found = program.ancestors().map(|directory| directory.join(&module)).find(|path| path.is_file());
+    let module = found.unwrap_or_else(|| panic!("{} is not there: run scripts/build-second-module", module.display()));
+    Program { nginx, module }
 }
 
 /// The module for Brotli of Debian 12's nginx, a file beside it, as `scripts/install-nginx` has put it there; the newest has none.
@@ -55,13 +109,13 @@ pub fn module() -> PathBuf {
         assert!(path.is_file(), "{} is not there: run scripts/build-nginx", path.display());
         return path;
     }
-    let name = "libngx_http_sparrow_module.so";
+    let name = MODULE_FILE;
     let program = std::env::current_exe().unwrap_or_default();
     let found = program.ancestors().skip(1).take(2).map(|directory| directory.join(name)).find(|path| path.is_file());
     found.unwrap_or_else(|| panic!("{name} is not beside {}: run cargo build -p nginx-module", program.display()))
 }
 
-/// The oldest nginx and the newest.
+/// The oldest nginx and the newest, for what needs no module.
 ///
 /// # Panics
 /// As [`debian`] and [`newest`].
@@ -97,15 +151,18 @@ impl Drop for RunningNginx {
 }
 
 fn find(variable: &str, directory: &str) -> PathBuf {
-    let path = set(variable).unwrap_or_else(|| {
-        let cache = set("SPARROW_CACHE")
-            .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("sparrow")))
-            .or_else(|| set("HOME").map(|home| home.join(".cache/sparrow")))
-            .unwrap_or_default();
-        cache.join(directory).join("nginx")
-    });
+    let path = set(variable).unwrap_or_else(|| cached(directory));
     assert!(path.is_file(), "{} is not there: run scripts/install-nginx, or set {variable}", path.display());
     path
+}
+
+/// The binary in a directory of what `scripts/install-nginx` has made available.
+fn cached(directory: &str) -> PathBuf {
+    let cache = set("SPARROW_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("sparrow")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/sparrow")))
+        .unwrap_or_default();
+    cache.join(directory).join("nginx")
 }
 
 fn set(variable: &str) -> Option<PathBuf> {

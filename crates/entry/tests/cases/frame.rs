@@ -7,7 +7,7 @@ use similar::TextDiff;
 /// field of a policy makes another one of each.
 pub fn without_revision(configuration: &str) -> String {
     let configuration = configuration.replace(
-        &testbed::nginx::debian_stream_module().display().to_string(),
+        &testbed::nginx::debian_program().stream_module().display().to_string(),
         "/usr/lib/nginx/modules/ngx_stream_module.so",
     );
     let revision = Regex::new("return 200 [0-9a-f]{32};").expect("a pattern");

@@ -12,6 +12,7 @@ use std::process::{Command, Output};
 
 use route_table::TableWriter;
 use table_memory::WritableTableMemory;
+use testbed::nginx::Program;
 
 /// Set by `make reference`: the files are written instead of compared.
 const WRITE_VARIABLE: &str = "SPARROW_REFERENCE_WRITE";
@@ -38,8 +39,8 @@ fn sparrow_entry(command: &str, case: &Path, nginx: &Path) -> Command {
     let flags = std::fs::read_to_string(case.join("flags")).unwrap_or_default();
     let mut entry = Command::new(env!("CARGO_BIN_EXE_sparrow-entry"));
     entry.env_clear().arg(command).arg("--from").arg(case).arg("--nginx").arg(nginx).args(flags.lines());
-    if nginx == testbed::nginx::debian() {
-        entry.arg("--stream-module").arg(testbed::nginx::debian_stream_module());
+    if let Some(module) = testbed::nginx::stream_module(nginx) {
+        entry.arg("--stream-module").arg(module);
     }
     entry
 }
@@ -127,12 +128,12 @@ fn objects_lead_to_the_golden_files() {
 }
 
 /// Has nginx test the configuration of a case, without a warning. What is returned has `volume` with what was generated.
-fn test_configuration(case: &Path, nginx: &Path) -> tempfile::TempDir {
+fn test_configuration(case: &Path, Program { nginx, module }: &Program) -> tempfile::TempDir {
     let directory = tempfile::tempdir().expect("a directory");
     let [volume, runtime] = ["volume", "runtime"].map(|name| directory.path().join(name));
     std::fs::create_dir(&runtime).expect("make a directory");
     let mut generate = sparrow_entry("generate", case, nginx);
-    generate.arg("--nginx-module").arg(testbed::nginx::module());
+    generate.arg("--nginx-module").arg(module);
     run(generate.arg("--volume").arg(&volume).arg("--runtime").arg(&runtime));
     // What nginx opens has to be a table, whatever is in it.
     let table = TableWriter::create(WritableTableMemory::create(1 << 16).expect("memory"), [1, 2]).expect("a table");
@@ -159,7 +160,9 @@ fn test_configuration(case: &Path, nginx: &Path) -> tempfile::TempDir {
 
 #[test]
 fn nginx_accepts_the_configuration_of_every_case_without_a_warning() {
-    for case in cases() {
-        test_configuration(&case, &testbed::nginx::debian());
+    for program in testbed::nginx::programs() {
+        for case in cases() {
+            test_configuration(&case, &program);
+        }
     }
 }

@@ -102,7 +102,7 @@ impl Tenants {
     }
 
     fn are_accepted_by_nginx(&self) {
-        let _ = test_configuration(self.write(), &testbed::nginx::debian());
+        let _ = test_configuration(self.write(), &testbed::nginx::debian_program());
     }
 }
 
@@ -160,7 +160,7 @@ fn cve_2020_8553_passwords_of_one_namespace_are_not_those_of_another() {
         tenants.add_passwords(namespace, name, &format!("{user}:{{SHA}}5en6G6MezRroT3XKqkdPOmY/BfQ="));
         tenants.add(namespace, "/x", &basic(name));
     }
-    let volume = test_configuration(tenants.write(), &testbed::nginx::debian());
+    let volume = test_configuration(tenants.write(), &testbed::nginx::debian_program());
     let generation = std::fs::read_dir(volume.path().join("volume/generations")).expect("read the volume").next();
     let generation = generation.expect("a generation").expect("an entry").path();
     let configuration = std::fs::read_to_string(generation.join("nginx.conf")).expect("read the configuration");

@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 use testbed::http::{self, Answer, Connection};
+pub use testbed::nginx::Program;
 
 /// How long anything may take that has to happen. The machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -45,21 +46,14 @@ pub fn eventually(what: &str, mut is: impl FnMut() -> bool) {
     until(what, || is().then_some(()));
 }
 
-/// An nginx, and the module that is built for it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Program {
-    pub nginx: PathBuf,
-    pub module: PathBuf,
-}
-
 /// Debian's nginx.
 pub fn debian() -> Program {
-    Program { nginx: testbed::nginx::debian(), module: testbed::nginx::module() }
+    testbed::nginx::debian_program()
 }
 
 /// All that the module is built for.
 pub fn programs() -> Vec<Program> {
-    vec![debian()]
+    testbed::nginx::programs()
 }
 
 /// A volume, a runtime directory, addresses and a directory of manifests, in which sparrow-entry is started.

@@ -29,13 +29,16 @@ pub struct Binary {
     pub path: PathBuf,
     pub version: Version,
     pub modules: Modules,
+    /// The module that routes by a table, which only those have that it is built for.
+    pub module: Option<PathBuf>,
     /// Its stream module, where that is a file.
     pub stream_module: Option<PathBuf>,
 }
 
 /// Those that the module is built for.
 pub fn binaries() -> Vec<Binary> {
-    vec![binary(testbed::nginx::debian())]
+    let programs = testbed::nginx::programs().into_iter();
+    programs.map(|program| Binary { module: Some(program.module), ..binary(program.nginx) }).collect()
 }
 
 /// The oldest and the newest, for what needs no module.
@@ -52,8 +55,9 @@ fn binary(path: PathBuf) -> Binary {
     let output = Command::new(&path).arg("-V").output();
     let output = output.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let text = String::from_utf8(output.stderr).unwrap();
-    let stream_module = Modules::stream_file(&text).map(|_| testbed::nginx::debian_stream_module());
-    Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text), stream_module }
+    let stream_module = testbed::nginx::stream_module(&path);
+    assert_eq!(stream_module.is_some(), Modules::stream_file(&text).is_some(), "beside {}", path.display());
+    Binary { path, version: text.parse().unwrap(), modules: Modules::parse(&text), module: None, stream_module }
 }
 
 /// An address that nobody listens on.
@@ -68,7 +72,8 @@ pub fn settings(binary: &Binary, dir: &Path) -> Settings {
         version: binary.version,
         modules: binary.modules,
         stream_module: binary.stream_module.clone(),
-        module: testbed::nginx::module(),
+        // With a template it is not loaded.
+        module: binary.module.clone().unwrap_or_else(|| nginx_conf::MODULE.into()),
         control: dir.join("control"),
         runtime: dir.to_owned(),
         worker_processes: Some(1),
