@@ -191,7 +191,8 @@ fn action() -> impl Strategy<Value = Action> {
     let redirect = redirect
         .prop_map(|(host, scheme, port, path)| Action::Redirect(Redirect { status: 301, scheme, host, port, path }));
     let variable = prop::sample::select(vec!["", "$host", "$remote_addr", "${escaped_request_uri}", "$http_x-"]);
-    let answer = (any::<u16>(), hostile(), hostile(), variable).prop_map(|(status, kind, text, variable)| {
+    // What is read of objects has a status of HTTP; nginx takes none from 1000 on.
+    let answer = (200..600_u16, hostile(), hostile(), variable).prop_map(|(status, kind, text, variable)| {
         let text = [&text, variable].concat();
         let answer = FixedAnswer::new(status, Some(&kind), &text).or_else(|| FixedAnswer::new(status, None, &text));
         answer.map_or(Action::Respond(status), Action::Answer)
