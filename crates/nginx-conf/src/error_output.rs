@@ -9,10 +9,13 @@ use crate::LineOrigin;
 /// How bad it is when nginx does not go on.
 const LEVELS: [&str; 3] = ["[emerg]", "[alert]", "[crit]"];
 
-/// The object that an error of nginx is about, if it names a line or a certificate that is there because of one. The text is
+/// Where a configuration has the files that come from objects.
+const DIRECTORIES: [&str; 3] = ["/certs/", "/authorities/", "/revoked/"];
+
+/// The object that an error of nginx is about, if it names a line or a file that is there because of one. The text is
 /// what `nginx -t` printed.
 pub fn object_of_error(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
-    failures(error).find_map(|line| certificate(origins, line).or_else(|| line_of(origins, line)))
+    failures(error).find_map(|line| file_of(origins, line).or_else(|| line_of(origins, line)))
 }
 
 /// The ports at which nginx could not listen, and why. The text is what it printed.
@@ -51,7 +54,7 @@ pub fn reason_of_error(error: &str) -> String {
         Some((what, place)) => format!("{what} in {}", place.rsplit('/').next().unwrap_or(place)),
         None => said.to_owned(),
     };
-    if let Some(at) = said.find("/certs/")
+    if let Some(at) = DIRECTORIES.iter().find_map(|directory| said.find(directory))
         && let Some(begin) = said[..at].rfind('"')
     {
         said.replace_range(begin + 1..=at, "");
@@ -73,12 +76,14 @@ fn line_of(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
         .map(|origin| origin.object.clone())
 }
 
-/// Reads `cannot load certificate "/x/certs/ID.pem": …` and its like.
-fn certificate(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
-    let (_, rest) = error.split_once("/certs/")?;
-    let (id, _) = rest.split_once(".pem")?;
-    let file = format!("certs/{id}.pem");
-    origins.iter().find(|origin| origin.file == file).map(|origin| origin.object.clone())
+/// Reads `cannot load certificate "/x/certs/ID.pem": …`, `SSL_CTX_load_verify_locations("/x/authorities/ID.pem") failed …` and their like.
+fn file_of(origins: &[LineOrigin], error: &str) -> Option<ObjectRef> {
+    DIRECTORIES.iter().find_map(|directory| {
+        let (_, rest) = error.split_once(directory)?;
+        let (id, _) = rest.split_once(".pem")?;
+        let file = format!("{}{id}.pem", directory.trim_start_matches('/'));
+        origins.iter().find(|origin| origin.file == file).map(|origin| origin.object.clone())
+    })
 }
 
 #[cfg(test)]
@@ -116,6 +121,10 @@ mod tests {
                 "cannot load certificate \"certs/ab12.pem\": PEM_read_bio_X509() failed (SSL: error:0480006C:PEM \
                  routines::no start line)",
             ),
+            (
+                "nginx: [emerg] X509_LOOKUP_load_file(\"/v/generations/1/revoked/cd34.pem\") failed (SSL: error:0680009F)",
+                "X509_LOOKUP_load_file(\"revoked/cd34.pem\") failed (SSL: error:0680009F)",
+            ),
             ("nginx: [emerg] a: b in /v/nginx.conf:3", "a: b in nginx.conf:3"),
             ("it did not answer", "it did not answer"),
             ("\nnginx: error while loading shared libraries\nand more", "nginx: error while loading shared libraries"),
@@ -137,6 +146,8 @@ mod tests {
             origin(MAIN, 10, 30, "outer"),
             origin(MAIN, 12, 14, "inner"),
             origin("certs/ab12.pem", 1, 9, "certificate"),
+            origin("authorities/ab12.pem", 1, 9, "authorities"),
+            origin("revoked/cd34.pem", 1, 9, "revoked"),
         ];
         for (error, expected) in [
             ("nginx: [emerg] unknown directive \"x\" in /v/generations/1/nginx.conf:13", Some("inner")),
@@ -152,6 +163,14 @@ mod tests {
                 Some("certificate"),
             ),
             ("nginx: [emerg] cannot load certificate key \"/v/certs/ab12.pem\": no start line", Some("certificate")),
+            (
+                "nginx: [emerg] SSL_CTX_load_verify_locations(\"/v/authorities/ab12.pem\") failed (SSL: error:0680009F)",
+                Some("authorities"),
+            ),
+            (
+                "nginx: [emerg] X509_LOOKUP_load_file(\"/v/revoked/cd34.pem\") failed (SSL: error:0680009F)",
+                Some("revoked"),
+            ),
             ("nginx: [emerg] x in /v/nginx.conf:9", None),
             ("nginx: [emerg] x in /v/other.conf:13", None),
             ("nginx: [emerg] bind() to 0.0.0.0:80 failed (98: Address already in use)", None),

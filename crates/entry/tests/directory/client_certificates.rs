@@ -23,6 +23,19 @@ fn authority(name: &str, client: &Certificate) -> String {
     format!("apiVersion: v1\nkind: Secret\nmetadata: {{ name: {name}-ca }}\nstringData:\n  ca.crt: |\n{lines}")
 }
 
+/// A certificate that OpenSSL does not read, since its number is written with a zero in front (X.690, 8.3.2); others do.
+const UNREADABLE: &str = "\
+-----BEGIN CERTIFICATE-----
+MIIBXjCCAQOgAwIBAgICAAUwCgYIKoZIzj0EAwIwDTELMAkGA1UEAwwCY2EwHhcN
+MjYxMTI4MTgwMTUyWhcNMjYxMjI4MTgwMTUyWjANMQswCQYDVQQDDAJjYTBZMBMG
+ByqGSM49AgEGCCqGSM49AwEHA0IABBplrJ2nhNnedGriZxdeahqr0nT4Bdhp+FAH
+oCuIOG4TZlFHWFVIkpRFfHG6Q5Ezu7u+rHW0xbLY3BRf/xVgZyGjUzBRMB0GA1Ud
+DgQWBBQYTOng8xYPtx4XeL1tpP+KVdKlOjAfBgNVHSMEGDAWgBQYTOng8xYPtx4X
+eL1tpP+KVdKlOjAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0kAMEYCIQDp
+X+zIBzQWcjnn4XttHfCkgv2iM74QsjmTfWjq3Zmu4wIhAJMfUqBIVeSA67qaSpm+
+iYtxpbrjN9MV/lkuwAlwdD+J
+-----END CERTIFICATE-----";
+
 /// What openssl shows of a request for a host, on a connection for which another one may be named.
 fn s_client(bench: &Bench, named: &str, host: &str, more: &[&str]) -> String {
     s_client_for(bench, "/", named, host, more)
@@ -62,6 +75,30 @@ fn texts_and_redirects_of_a_host_whose_authority_is_lost_are_closed() {
         eventually("asked", || answers("400"));
         bench.remove("ca.yaml");
         eventually("closed", || answers("503"));
+        entry.terminate();
+    }
+}
+
+#[test]
+fn authority_that_nginx_cannot_read_costs_its_hosts_only() {
+    let port = backend("one");
+    let unreadable = Certificate { pem: UNREADABLE.to_owned(), key: String::new() };
+    for program in &programs() {
+        let bench = Bench::new(program).with_https();
+        let objects = |name: &str, host: &str, client: &Certificate| {
+            [asking(name, host, port), secret(name, &Certificate::new(host)), authority(name, client)].join("---\n")
+        };
+        let (bad, good, client) = ("bad.example", "good.example", Certificate::new("good"));
+        let file = bench.path("client.pem");
+        fs::write(&file, format!("{}{}", client.pem, client.key)).unwrap();
+        let cert = ["-cert", &file.display().to_string()];
+        bench.write("class.yaml", &format!("{CLASS}---\n{}", service("one", port)));
+        bench.write("bad.yaml", &objects("bad", bad, &unreadable));
+        let entry = bench.start(&["run"]);
+        bench.write("good.yaml", &objects("good", good, &client));
+        eventually("served", || s_client(&bench, good, good, &cert).contains("HTTP/1.1 200"));
+        entry.says("nginx rejects it: SSL_CTX_load_verify_locations(\\\"authorities/");
+        assert!(s_client(&bench, bad, bad, &cert).contains("HTTP/1.1 503"));
         entry.terminate();
     }
 }
