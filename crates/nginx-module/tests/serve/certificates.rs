@@ -13,7 +13,7 @@ use super::tls_client::{TlsClient, is_session_taken_up};
 /// A certificate, and what of it a client sees.
 pub struct Made {
     pub certificate: Certificate,
-    der: Vec<u8>,
+    pub der: Vec<u8>,
 }
 
 /// A certificate that is signed by itself, for a name.
@@ -32,12 +32,12 @@ pub fn certify(routes: &mut Routes, host: &HostName, id: &str, certificate: &Cer
     routes.certificates.insert(id, certificate.clone().into());
 }
 
-fn exact(name: &str) -> HostName {
+pub fn exact(name: &str) -> HostName {
     HostName::Exact(name.to_owned())
 }
 
 /// Routes of hosts to one backend.
-fn served(hosts: &[&str]) -> Routes {
+pub fn served(hosts: &[&str]) -> Routes {
     let one = backend("one");
     routes(hosts.iter().map(|host| ((*host).to_owned(), vec![forward(prefix("/"), one)])))
 }

@@ -13,6 +13,7 @@ mod endpoints;
 mod faults;
 mod fewest_requests;
 mod held_backend;
+mod http3;
 mod kept_connections;
 mod leaving_clients;
 mod long_requests;

@@ -20,7 +20,7 @@ use table_memory::WritableTableMemory;
 use tempfile::TempDir;
 pub use testbed::echo::{Echo, backend};
 use testbed::http::{self, Answer, Connection};
-use testbed::nginx::RunningNginx;
+use testbed::nginx::{Program, RunningNginx};
 
 /// How long anything may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -152,27 +152,43 @@ impl Nginx {
 
     /// The same, with another `http` block.
     pub fn start_with(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
-        let mut nginx = Self::configured(publisher, workers, change);
-        nginx.running = Some(RunningNginx::start(&testbed::nginx::debian(), nginx.dir.path()).unwrap());
+        Self::start_on(&testbed::nginx::debian_program(), publisher, workers, change)
+    }
+
+    /// The same, on another nginx.
+    pub fn start_on(
+        program: &Program,
+        publisher: &Publisher,
+        workers: usize,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
+        let mut nginx = Self::configured(program, publisher, workers, change);
+        nginx.running = Some(RunningNginx::start(&program.nginx, nginx.dir.path()).unwrap());
         nginx.wait_for_workers(workers);
         nginx
     }
 
     /// The same, as a daemon: one that is nobody's child puts another binary in its place when it is told to.
     pub fn start_daemon(publisher: &Publisher, workers: usize) -> Self {
-        let nginx = Self::configured(publisher, workers, |config| config);
+        let program = testbed::nginx::debian_program();
+        let nginx = Self::configured(&program, publisher, workers, |config| config);
         let dir = nginx.dir.path();
-        let mut command = Command::new(testbed::nginx::debian());
+        let mut command = Command::new(program.nginx);
         command.args(["-e", "stderr", "-p"]).arg(dir).arg("-c").arg(dir.join("nginx.conf"));
         assert!(command.status().unwrap().success());
         nginx.wait_for_workers(workers);
         nginx
     }
 
-    fn configured(publisher: &Publisher, workers: usize, change: impl FnOnce(String) -> String) -> Self {
+    fn configured(
+        program: &Program,
+        publisher: &Publisher,
+        workers: usize,
+        change: impl FnOnce(String) -> String,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let [address, tls] = std::array::from_fn(|_| testbed::ports::free_address().unwrap());
-        write_config(dir.path(), workers, &change(http_block(&publisher.path(), [address, tls])));
+        write_config(dir.path(), &program.module, workers, &change(http_block(&publisher.path(), [address, tls])));
         Self { running: None, dir, address, tls }
     }
 
@@ -373,14 +389,14 @@ fn class(bytes: u64) -> String {
 }
 
 /// Writes a configuration into a directory.
-pub fn write_config(directory: &Path, workers: usize, http: &str) {
+pub fn write_config(directory: &Path, module: &Path, workers: usize, http: &str) {
     let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
     let config = format!(
         "load_module {}; {user} worker_processes {workers}; pid nginx.pid; error_log error.log notice;\n\
          events {{ worker_connections 1024; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi;\n\
          uwsgi_temp_path uwsgi; scgi_temp_path scgi; {} }}\n",
-        testbed::nginx::module().display(),
+        module.display(),
         http.replace("unix:control", &format!("unix:{}", directory.join("control").display()))
     );
     fs::write(directory.join("nginx.conf"), config).unwrap();
@@ -389,8 +405,9 @@ pub fn write_config(directory: &Path, workers: usize, http: &str) {
 /// What `nginx -t` says of an `http` block: whether it is right, and the text.
 pub fn test_config(http: &str) -> (bool, String) {
     let dir = tempfile::tempdir().unwrap();
-    write_config(dir.path(), 1, http);
-    let mut nginx = Command::new(testbed::nginx::debian());
+    let program = testbed::nginx::debian_program();
+    write_config(dir.path(), &program.module, 1, http);
+    let mut nginx = Command::new(program.nginx);
     nginx.args(["-t", "-e", "stderr", "-p"]).arg(dir.path()).arg("-c").arg(dir.path().join("nginx.conf"));
     let output = nginx.output().unwrap();
     (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())

@@ -59,19 +59,23 @@ pub struct TlsConnection {
     pub certificate: Vec<u8>,
 }
 
+/// How a client of TLS connects that takes any certificate.
+pub fn client_config() -> ClientConfig {
+    let provider = Arc::new(ring::default_provider());
+    ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth()
+}
+
 /// A client, which remembers sessions by the name of the host.
 pub struct TlsClient(Arc<ClientConfig>);
 
 impl TlsClient {
     pub fn new() -> Self {
-        let provider = Arc::new(ring::default_provider());
-        let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()
-            .unwrap()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth();
-        Self(Arc::new(config))
+        Self(Arc::new(client_config()))
     }
 
     /// Opens a connection for a host; an address is not named to the server (RFC 6066, section 3).
