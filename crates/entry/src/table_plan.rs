@@ -71,9 +71,10 @@ impl TablePlan {
         let mut added = FrameNeeds::default();
         for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
             let host = self.hosts.get(name);
-            self.needs.set_tls(name, host.and_then(|host| HostTls::of(name, host, &routes.policies)));
+            let tls = host.and_then(|host| HostTls::of(name, host, &routes.policies));
             let rules = || host.into_iter().flat_map(|host| &host.rules);
-            rules().for_each(|rule| added.add(rule, routes.policy(rule)));
+            rules().for_each(|rule| added.add(rule, routes.policy(rule), tls.as_ref()));
+            self.needs.set_tls(name, tls);
             let notes: Vec<_> = rules().flat_map(|rule| unreachable_notes(rule, settings)).collect();
             if notes.is_empty() {
                 self.unreachable.remove(&Some(name.clone()));
@@ -81,7 +82,7 @@ impl TablePlan {
                 self.unreachable.insert(Some(name.clone()), notes);
             }
         }
-        routes.default.iter().for_each(|rule| added.add(rule, routes.policy(rule)));
+        routes.default.iter().for_each(|rule| added.add_default(rule, routes.policy(rule)));
         let of_default = routes.default.iter().flat_map(|rule| unreachable_notes(rule, settings));
         self.unreachable.insert(None, of_default.collect());
         if !self.needs.cover(&added) {
@@ -287,6 +288,34 @@ mod tests {
             "with, without, and the plainest: {server}"
         );
         assert_eq!(frame.files.keys().filter(|path| path.starts_with("authorities/")).count(), 10);
+    }
+
+    #[test]
+    fn servers_over_tls_have_the_locations_of_their_own_hosts_alone() {
+        const HOSTS: usize = 40;
+        let mut routes = asking(80, Some("one"));
+        for number in 0..HOSTS {
+            let mut other = asking(80, Some(&format!("authority {number}")));
+            let (_, host) = other.hosts.iter_mut().next().unwrap();
+            let rule = &mut Arc::make_mut(host).rules[0];
+            let policy = Policy { max_body_bytes: Some(number as u64 + 1), ..other.policies[rule.policy].clone() };
+            rule.policy = routes.policies.intern(&policy);
+            routes.hosts.insert(HostName::Exact(format!("{number}.example")), Arc::clone(host));
+        }
+        let (mut plan, settings) = (TablePlan::default(), Settings::default());
+        plan.plan(&routes, &settings);
+        let frame = nginx_conf::render(&routes, plan.needs(), &settings);
+        assert_eq!(nginx_conf::render(&routes, &FrameNeeds::of(&routes), &settings).hash, frame.hash);
+        let config = String::from_utf8(frame.files["nginx.conf"].clone()).unwrap();
+        // All of them at each listener, and in each server its own, that of the default and the plainest.
+        let of_all = HOSTS + 3;
+        assert_eq!(config.matches("location = \"sparrow-http-").count(), 2 * of_all + 3 * (HOSTS + 1));
+        for number in 0..HOSTS {
+            let name = format!("server_name \"{number}.example\";");
+            let (_, server) = config.split_once(&name).unwrap();
+            let (server, _) = server.split_once("\n    }\n").unwrap();
+            assert!(server.contains(&format!("client_max_body_size {};", number + 1)), "{server}");
+        }
     }
 
     #[test]

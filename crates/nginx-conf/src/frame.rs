@@ -6,7 +6,7 @@
 //!          └► over TLS, servers of hosts whose clients are asked for certificates or speak other ciphers, as that of all hosts
 //! ```
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use entry_model::{AddedHeader, FixedAnswer, HostName, Listener, Policy, Protocol, Routes, Scheme};
 
@@ -193,8 +193,7 @@ impl<'a> FrameServers<'a> {
         for shared in settings.filter.check().into_iter().chain([error_page::location(settings)]) {
             writer.write(&shared);
         }
-        self.write_locations(writer);
-        policy::write_locations(writer, self.policies, &self.context);
+        self.write_locations(tls, writer);
         writer.close();
     }
 
@@ -209,8 +208,8 @@ impl<'a> FrameServers<'a> {
         }
     }
 
-    /// The locations to which the module leads requests, and one for what it would lead nowhere.
-    fn write_locations(&self, writer: &mut Writer<'_>) {
+    /// The locations to which the module leads requests, what these need beside them, and one for what it would lead nowhere.
+    fn write_locations(&self, tls: Option<&HostTls>, writer: &mut Writer<'_>) {
         let settings = self.context.settings;
         for (status, page) in ANSWERS {
             // Of words of this program: nginx can read them.
@@ -223,19 +222,22 @@ impl<'a> FrameServers<'a> {
             writer.close();
         }
         writer.write(&directive("location").words(["/"]).block(not_found(settings)));
-        for location in &self.needs.locations {
+        let mut classes = BTreeSet::new();
+        for location in self.needs.locations_of(tls) {
+            classes.insert(location.class);
             let mark = writer.mark();
             // Without it nothing is forwarded there, so a policy that cannot be written opens nothing.
             if write_forward_location(writer, location, &self.context).is_none() {
                 writer.take_back(&mark);
             }
         }
-        for (class, location) in &self.needs.texts {
+        for (class, location) in self.needs.texts_of(tls) {
             let mark = writer.mark();
-            if write_text_location(writer, *class, location, settings).is_none() {
+            if write_text_location(writer, class, location, settings).is_none() {
                 writer.take_back(&mark);
             }
         }
+        policy::write_locations(writer, self.policies.of_classes(&classes), &self.context);
     }
 }
 

@@ -23,6 +23,18 @@ pub struct FrameNeeds {
     pub(crate) texts: BTreeMap<PolicyClass, TextLocation>,
     /// What clients are asked over TLS, by host: of those of whom it is not what all are asked.
     pub(crate) tls: BTreeMap<HostName, HostTls>,
+    /// Which of all this the servers have that ask the same, by what it is. So each location is there for whoever needs it, and not once
+    /// more for each server.
+    by_tls: BTreeMap<u128, ServerNeeds>,
+    /// Which of it every server has: what the default needs, and the plainest of all routes.
+    of_all: ServerNeeds,
+}
+
+/// Which of the locations of a frame are in a server over TLS that asks something of its clients.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct ServerNeeds {
+    locations: BTreeSet<(TableUpstream, PolicyClass)>,
+    texts: BTreeSet<PolicyClass>,
 }
 
 /// A location of the frame for all requests of a table that are forwarded in one way.
@@ -54,7 +66,8 @@ impl FrameNeeds {
     /// What the plainest of all routes needs: every frame has it, so that the first of them needs no other one.
     pub fn of_any() -> Self {
         let (mut needs, policy) = (Self::default(), Policy::default());
-        needs.add_backend(TableUpstream { protocol: Protocol::Http, keep_alive: true }, &policy);
+        let location = needs.add_backend(TableUpstream { protocol: Protocol::Http, keep_alive: true }, &policy);
+        needs.of_all.locations.insert(location);
         needs
     }
 
@@ -62,43 +75,64 @@ impl FrameNeeds {
     pub fn of(routes: &Routes) -> Self {
         let mut needs = Self::of_any();
         // Of all rules that are treated alike one is enough.
-        let mut seen: HashSet<(PolicyId, Protocol, bool)> = HashSet::new();
-        for rule in routes.rules() {
-            let mut is_new = matches!(rule.action, Action::Answer(_));
-            for backend in backends(rule) {
-                is_new |= seen.insert((rule.policy, backend.protocol, backend.keep_alive));
-            }
-            if is_new {
-                needs.add(rule, routes.policy(rule));
-            }
-        }
+        let mut seen: HashSet<(u128, PolicyId, Protocol, bool)> = HashSet::new();
         for (name, host) in &routes.hosts {
-            needs.set_tls(name, HostTls::of(name, host, &routes.policies));
+            let tls = HostTls::of(name, host, &routes.policies);
+            let class = tls.as_ref().map_or(0, HostTls::class);
+            for rule in &host.rules {
+                let mut is_new = matches!(rule.action, Action::Answer(_));
+                for backend in backends(rule) {
+                    is_new |= seen.insert((class, rule.policy, backend.protocol, backend.keep_alive));
+                }
+                if is_new {
+                    needs.add(rule, routes.policy(rule), tls.as_ref());
+                }
+            }
+            needs.set_tls(name, tls);
+        }
+        if let Some(rule) = &routes.default {
+            needs.add_default(rule, routes.policy(rule));
         }
         needs
     }
 
-    /// Adds what a rule with its policy needs.
-    pub fn add(&mut self, rule: &Rule, policy: &Policy) {
+    /// Adds what a rule with its policy needs, of a host whose clients are asked this.
+    pub fn add(&mut self, rule: &Rule, policy: &Policy, tls: Option<&HostTls>) {
+        let needed = self.add_locations(rule, policy);
+        if let Some(tls) = tls {
+            self.by_tls.entry(tls.class()).or_default().add(needed);
+        }
+    }
+
+    /// Adds what the default needs, which each host may have.
+    pub fn add_default(&mut self, rule: &Rule, policy: &Policy) {
+        let needed = self.add_locations(rule, policy);
+        self.of_all.add(needed);
+    }
+
+    /// Adds the locations that a rule needs, and says which these are.
+    fn add_locations(&mut self, rule: &Rule, policy: &Policy) -> ServerNeeds {
+        let mut needed = ServerNeeds::default();
         if let Action::Answer(answer) = &rule.action {
             let location = || TextLocation {
                 answer: answer.fixed_text().is_none().then(|| answer.clone()),
                 headers: policy.answer_headers.added.clone(),
             };
-            self.texts.extend(PolicyClass::of_text(answer, policy).map(|class| (class, location())));
+            needed.texts.extend(PolicyClass::of_text(answer, policy));
+            self.texts.extend(needed.texts.iter().map(|class| (*class, location())));
         }
         for backend in backends(rule) {
-            self.add_backend(TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive }, policy);
+            let upstream = TableUpstream { protocol: backend.protocol, keep_alive: backend.keep_alive };
+            needed.locations.insert(self.add_backend(upstream, policy));
         }
+        needed
     }
 
-    fn add_backend(&mut self, upstream: TableUpstream, policy: &Policy) {
+    fn add_backend(&mut self, upstream: TableUpstream, policy: &Policy) -> (TableUpstream, PolicyClass) {
+        let class = PolicyClass::of(policy);
         self.upstreams.insert(upstream);
-        self.locations.insert(ForwardLocation {
-            upstream,
-            class: PolicyClass::of(policy),
-            policy: carried_out_by_location(policy),
-        });
+        self.locations.insert(ForwardLocation { upstream, class, policy: carried_out_by_location(policy) });
+        (upstream, class)
     }
 
     /// Says what the clients of a host are asked over TLS; none if that is what all are. Unlike all else, nobody must be asked what nobody needs.
@@ -114,6 +148,33 @@ impl FrameNeeds {
         others.locations.is_subset(&self.locations)
             && others.upstreams.is_subset(&self.upstreams)
             && others.texts.keys().all(|class| self.texts.contains_key(class))
+            && self.of_all.cover(&others.of_all)
+            && others.by_tls.iter().all(|(tls, needs)| self.by_tls.get(tls).is_some_and(|own| own.cover(needs)))
+    }
+
+    /// Which of the locations that forward a server has: all, or, where it asks something of its clients, those of its hosts.
+    pub(crate) fn locations_of(&self, tls: Option<&HostTls>) -> impl Iterator<Item = &ForwardLocation> {
+        let of_server = self.of_server(tls);
+        let has = move |location: &&ForwardLocation| {
+            of_server.is_none_or(|needs| {
+                needs.into_iter().flatten().any(|needs| needs.locations.contains(&(location.upstream, location.class)))
+            })
+        };
+        self.locations.iter().filter(has)
+    }
+
+    /// Which of those that answer with texts.
+    pub(crate) fn texts_of(&self, tls: Option<&HostTls>) -> impl Iterator<Item = (PolicyClass, &TextLocation)> {
+        let of_server = self.of_server(tls);
+        let has = move |class: PolicyClass| {
+            of_server.is_none_or(|needs| needs.into_iter().flatten().any(|needs| needs.texts.contains(&class)))
+        };
+        self.texts.iter().map(|(class, location)| (*class, location)).filter(move |(class, _)| has(*class))
+    }
+
+    /// Which of all locations are in a server that asks this; none of one that has all.
+    fn of_server(&self, tls: Option<&HostTls>) -> Option<[Option<&ServerNeeds>; 2]> {
+        tls.map(|tls| [Some(&self.of_all), self.by_tls.get(&tls.class())])
     }
 
     /// Whether texts, or headers of texts, need variables that are not there otherwise.
@@ -128,6 +189,17 @@ impl FrameNeeds {
     /// The protocols of backends.
     pub(crate) fn protocols(&self) -> BTreeSet<Protocol> {
         self.upstreams.iter().map(|upstream| upstream.protocol).collect()
+    }
+}
+
+impl ServerNeeds {
+    fn add(&mut self, needed: Self) {
+        self.locations.extend(needed.locations);
+        self.texts.extend(needed.texts);
+    }
+
+    fn cover(&self, others: &Self) -> bool {
+        others.locations.is_subset(&self.locations) && others.texts.is_subset(&self.texts)
     }
 }
 

@@ -180,9 +180,9 @@ pub fn write_shared(writer: &mut Writer<'_>, policies: &PolicySet<'_>, settings:
     external_auth::write_upstreams(writer, policies, settings);
 }
 
-/// Writes what policies need in each server beside the locations of its rules.
-pub fn write_locations(writer: &mut Writer<'_>, policies: &PolicySet<'_>, context: &Context<'_>) {
-    for policy in policies.iter() {
+/// Writes what policies need in a server beside the locations that carry them out.
+pub fn write_locations<'a>(writer: &mut Writer<'_>, policies: impl Iterator<Item = &'a Policy>, context: &Context<'_>) {
+    for policy in policies {
         let mark = writer.mark();
         // Where nginx cannot read them, the locations of the rules are not there either.
         if write_locations_of(writer, policy, context).is_none() {

@@ -1,6 +1,6 @@
 //! The policies that a part of a configuration carries out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use entry_model::{Balancing, Policy};
 
@@ -22,6 +22,11 @@ impl<'a> PolicySet<'a> {
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = &'a Policy> + use<'a, '_> {
         self.0.values().copied()
+    }
+
+    /// Those of some classes.
+    pub fn of_classes(&self, classes: &BTreeSet<PolicyClass>) -> impl Iterator<Item = &'a Policy> {
+        self.0.iter().filter(|(class, _)| classes.contains(class)).map(|(_, policy)| *policy)
     }
 }
 
