@@ -8,8 +8,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use entry_model::{Action, Certificate, CertificateId, Host, HostName, ObjectRef, Routes, SortedMap};
-use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings, unreachable_notes};
+use entry_model::{Action, Certificate, CertificateId, Host, HostName, ObjectRef, Policy, Routes, Rule, SortedMap};
+use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings, unreachable_notes, unwritten_note};
 use route_table::{Changes, Class, Planner, Revision, TlsClass};
 
 /// Plans the table of the routes, and remembers what was published of it.
@@ -21,9 +21,9 @@ pub struct TablePlan {
     needs: FrameNeeds,
     /// The hosts that were planned last.
     hosts: SortedMap<HostName, Arc<Host>>,
-    /// What is told of rules of the table whose backends this nginx cannot reach, by host.
+    /// What is told of rules of the table whose backends this nginx cannot reach, or of which it cannot read what they ask for, by host.
     /// The default has no host.
-    unreachable: BTreeMap<Option<HostName>, Vec<RenderNote>>,
+    notes: BTreeMap<Option<HostName>, Vec<RenderNote>>,
     /// The revision that was planned last.
     revision: Revision,
     /// The revision that was published last; none before the first.
@@ -48,7 +48,7 @@ impl Default for TablePlan {
             ),
             needs: FrameNeeds::of_any(),
             hosts: SortedMap::default(),
-            unreachable: BTreeMap::new(),
+            notes: BTreeMap::new(),
             revision: Revision(0),
             published: None,
             changes: Changes { base: None, revision: Revision(0), changes: Vec::new() },
@@ -75,16 +75,16 @@ impl TablePlan {
             let rules = || host.into_iter().flat_map(|host| &host.rules);
             rules().for_each(|rule| added.add(rule, routes.policy(rule), tls.as_ref()));
             self.needs.set_tls(name, tls);
-            let notes: Vec<_> = rules().flat_map(|rule| unreachable_notes(rule, settings)).collect();
+            let notes: Vec<_> = rules().flat_map(|rule| rule_notes(rule, routes.policy(rule), settings)).collect();
             if notes.is_empty() {
-                self.unreachable.remove(&Some(name.clone()));
+                self.notes.remove(&Some(name.clone()));
             } else {
-                self.unreachable.insert(Some(name.clone()), notes);
+                self.notes.insert(Some(name.clone()), notes);
             }
         }
         routes.default.iter().for_each(|rule| added.add_default(rule, routes.policy(rule)));
-        let of_default = routes.default.iter().flat_map(|rule| unreachable_notes(rule, settings));
-        self.unreachable.insert(None, of_default.collect());
+        let of_default = routes.default.iter().flat_map(|rule| rule_notes(rule, routes.policy(rule), settings));
+        self.notes.insert(None, of_default.collect());
         if !self.needs.cover(&added) {
             // The frame changes anyway, so what nobody needs any more goes with it.
             self.needs = FrameNeeds::of(routes);
@@ -97,7 +97,7 @@ impl TablePlan {
             .planner
             .not_carried()
             .map(|rule| RenderNote { object: rule.origin.clone(), message: rule.to_string() });
-        self.unreachable.values().flatten().cloned().chain(not_carried)
+        self.notes.values().flatten().cloned().chain(not_carried)
     }
 
     /// What the routes that were planned last need of the frame.
@@ -167,13 +167,19 @@ impl TablePlan {
     }
 }
 
+/// What is told of a rule. Most have a policy that asks for nothing, which nginx can read.
+fn rule_notes(rule: &Rule, policy: &Policy, settings: &Settings) -> impl Iterator<Item = RenderNote> {
+    let asks = *policy != Policy::default() || matches!(rule.action, Action::Answer(_));
+    unreachable_notes(rule, settings).chain(asks.then(|| unwritten_note(rule, policy, settings)).flatten())
+}
+
 #[cfg(test)]
 mod tests {
     use entry_model::{
-        AddedHeader, Affinity, AnswerHeaders, Backend, Balancing, ClientCertificateRule, ClientCertificates, ClientTls,
-        ClientVerification, FixedAnswer, Forward, HeaderField, Key, Kind, Listener, ListenerSet, Match, PathMatch,
-        PathRewrite, Policies, Policy, PolicyId, Protocol, Rule, SessionCookie, Timeouts, VerificationMode,
-        WeightedBackend,
+        Access, AddedHeader, Affinity, AnswerHeaders, Backend, Balancing, BasicAuth, ClientCertificateRule,
+        ClientCertificates, ClientTls, ClientVerification, FixedAnswer, Forward, HeaderField, Key, Kind, Listener,
+        ListenerSet, Match, PasswordFile, PathMatch, PathRewrite, Policies, Policy, PolicyId, Protocol, Rule,
+        SessionCookie, Timeouts, VerificationMode, WeightedBackend,
     };
 
     use super::*;
@@ -316,6 +322,29 @@ mod tests {
             let (server, _) = server.split_once("\n    }\n").unwrap();
             assert!(server.contains(&format!("client_max_body_size {};", number + 1)), "{server}");
         }
+    }
+
+    #[test]
+    fn what_nginx_could_not_read_is_closed_and_told() {
+        let realm = "a realm is no text with a $variable".to_owned();
+        let basic_auth = Some(BasicAuth { realm, passwords: Arc::new(PasswordFile("user:hash".to_owned())) });
+        let mut routes = routes(80, 1);
+        let access = Access { basic_auth, ..Access::default() };
+        let policy = routes.policies.intern(&Policy { access, ..Policy::default() });
+        let rules = vec![forward("/closed", 80, policy), forward("/", 80, routes.default.as_ref().unwrap().policy)];
+        let host = Host { rules, ..Host::default() };
+        routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
+        let (mut plan, settings) = (TablePlan::default(), Settings::default());
+        plan.plan(&routes, &settings);
+        let notes: Vec<_> = plan.notes().map(|note| note.message).collect();
+        let [note] = &notes[..] else { panic!("{notes:?}") };
+        assert!(note.contains("\"/closed\"") && note.contains("answered 503"), "{note}");
+        let frame = nginx_conf::render(&routes, plan.needs(), &settings);
+        let config = String::from_utf8(frame.files["nginx.conf"].clone()).unwrap();
+        let name = format!("location = \"sparrow-http-{}\" {{", PolicyClass::of(&routes.policies[policy]));
+        let (_, block) = config.split_once(&name).expect("a location");
+        let (block, _) = block.split_once("\n        }\n").unwrap();
+        assert!(block.contains("return 503 $sparrow_503;") && !block.contains("proxy_pass"), "{block}");
     }
 
     #[test]

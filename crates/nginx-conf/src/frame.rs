@@ -8,9 +8,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use entry_model::{AddedHeader, FixedAnswer, HostName, Listener, Policy, Protocol, Routes, Scheme};
+use entry_model::{AddedHeader, FixedAnswer, HostName, Listener, Policy, Protocol, Routes, Rule, Scheme};
 
-use crate::backend_protocols::{is_http2, missing_module, proxy_module, scheme};
+use crate::backend_protocols::{BackendProtocols, is_http2, missing_module, proxy_module, scheme};
 use crate::context::Context;
 use crate::error_page::{self, answer_headers, not_found};
 use crate::frame_needs::{ForwardLocation, FrameNeeds, TextLocation};
@@ -19,6 +19,7 @@ use crate::listen::{self, HttpsSockets};
 use crate::policy::{PolicySet, headers};
 use crate::policy_class::PolicyClass;
 use crate::proxy_module::ProxyModule;
+use crate::revision::MAIN;
 use crate::server_name::server_name_of;
 use crate::token::{Text, Token, is_host_name, path_token};
 use crate::writer::{Directive, Writer, directive};
@@ -226,34 +227,62 @@ impl<'a> FrameServers<'a> {
         for location in self.needs.locations_of(tls) {
             classes.insert(location.class);
             let mark = writer.mark();
-            // Without it nothing is forwarded there, so a policy that cannot be written opens nothing.
             if write_forward_location(writer, location, &self.context).is_none() {
                 writer.take_back(&mark);
+                close_location(writer, |text| location.name(text), settings);
             }
         }
         for (class, location) in self.needs.texts_of(tls) {
             let mark = writer.mark();
             if write_text_location(writer, class, location, settings).is_none() {
                 writer.take_back(&mark);
+                close_location(writer, |text| text_location_name(text, class), settings);
             }
         }
         policy::write_locations(writer, self.policies.of_classes(&classes), &self.context);
     }
 }
 
+/// What is told of a rule of which nginx could not read what is asked for there.
+pub fn unwritten_note(rule: &Rule, policy: &Policy, settings: &Settings) -> Option<RenderNote> {
+    let mut needs = FrameNeeds::default();
+    needs.add(rule, policy, None);
+    let protocols = BackendProtocols(needs.protocols());
+    let context = Context { settings, protocols: &protocols };
+    let mut writer = Writer::new(MAIN, 0);
+    let is_forwarded = |location| write_forward_location(&mut writer, location, &context).is_some();
+    let is_written = needs.locations_of(None).all(is_forwarded)
+        && needs.texts_of(None).all(|(class, text)| write_text_location(&mut writer, class, text, settings).is_some());
+    let path: String = rule.matches.path.text().chars().take(100).collect();
+    let message =
+        format!("the path {path:?}: nginx cannot read what is asked for there, so requests for it are answered 503");
+    (!is_written).then(|| RenderNote { object: rule.origin.clone(), message })
+}
+
+/// Writes what stands in the place of a location that cannot be written: it opens nothing.
+fn close_location(writer: &mut Writer<'_>, name: impl FnOnce(Text) -> Text, settings: &Settings) {
+    // Of words of this program: nginx can read them.
+    let _ = writer.line("location").words(["="]).text(name).open(None);
+    for directive in &answer_headers(settings) {
+        writer.write(directive);
+    }
+    let _ = writer.line("return").words(["503", "$sparrow_503"]).end();
+    writer.close();
+}
+
+fn text_location_name(text: Text, class: PolicyClass) -> Text {
+    text.own("sparrow-text-").plain_of(&class.to_string(), '_')
+}
+
 /// The location of all requests that are forwarded in one way.
 fn write_forward_location(writer: &mut Writer<'_>, location: &ForwardLocation, context: &Context<'_>) -> Option<()> {
     let settings = context.settings;
     let protocol = location.upstream.protocol;
-    writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
     if missing_module(protocol, settings).is_some() {
-        for directive in &answer_headers(settings) {
-            writer.write(directive);
-        }
-        writer.line("return").words(["503", "$sparrow_503"]).end()?;
-        writer.close();
+        close_location(writer, |text| location.name(text), settings);
         return Some(());
     }
+    writer.line("location").words(["="]).text(|text| location.name(text)).open(None)?;
     let module = proxy_module(protocol, settings);
     // Without a path: our module puts it where nginx looks for the one that was sent.
     let url = |text: Text| location.upstream.name(text.own(scheme(protocol, module)));
@@ -272,8 +301,7 @@ fn write_text_location(
     location: &TextLocation,
     settings: &Settings,
 ) -> Option<()> {
-    let name = |text: Text| text.own("sparrow-text-").plain_of(&class.to_string(), '_');
-    writer.line("location").words(["="]).text(name).open(None)?;
+    writer.line("location").words(["="]).text(|text| text_location_name(text, class)).open(None)?;
     match &location.answer {
         Some(answer) => write_text(writer, answer, &location.headers, settings)?,
         None => {
