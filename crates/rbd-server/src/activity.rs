@@ -248,11 +248,14 @@ mod tests {
 
     const LIMITS: IdleLimits = IdleLimits { head: Duration::from_millis(200), idle: Duration::from_secs(3) };
 
-    /// How long a read waits until it sees the end.
+    /// Its time began before the read did, by less than this.
+    const BEFORE_READ: Duration = Duration::from_millis(100);
+
+    /// How long a connection lasts whose read waits until it sees the end, and hardly less.
     async fn ends_after(watched: &mut WatchedConnection<tokio::io::DuplexStream>) -> Duration {
         let started = Instant::now();
         assert_eq!(watched.read(&mut [0; 64]).await.unwrap(), 0);
-        started.elapsed()
+        started.elapsed() + BEFORE_READ
     }
 
     fn connection() -> (Activity, WatchedConnection<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
