@@ -21,15 +21,6 @@ const FILTER: &str = "info";
 /// cannot read them, and Secrets are in these. What they have to say the source of objects says once, in better words.
 const SILENT: [&str; 2] = ["kube_client", "kube_runtime"];
 
-/// How far what makes configurations gives way to nginx beside it: as far as it may, a change of routes makes no request wait.
-const NICENESS: i32 = 10;
-
-/// Gives way to others, with this thread alone: nginx is started by the main one, and must not inherit it.
-fn give_way() {
-    // Where that is not allowed, all are alike.
-    let _ = rustix::process::setpriority_process(None, NICENESS);
-}
-
 fn main() -> ExitCode {
     let cli = flags::parse(std::env::args_os()).unwrap_or_else(|error| error.exit());
     // Everything that is told, but for what a command is asked to print, goes to standard error.
@@ -37,8 +28,7 @@ fn main() -> ExitCode {
     let told = filter_fn(|metadata| !SILENT.iter().any(|silent| metadata.target().starts_with(silent)));
     let log = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log.with_filter(level).with_filter(told)).init();
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().on_thread_start(give_way).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let result = runtime.block_on(commands::run(cli));
         // A call that hangs keeps nobody.

@@ -54,33 +54,6 @@ fn killed_entry_leaves_no_nginx_and_resumes() {
 }
 
 #[test]
-fn what_makes_configurations_gives_way_to_nginx() {
-    let (bench, entry) = Bench::serving_shop(&debian(), backend("one"));
-    let niceness = |task: &Path| {
-        let stat = fs::read_to_string(task.join("stat")).unwrap_or_default();
-        // Behind the name, which may have anything in it (proc_pid_stat(5)).
-        stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(16)?.parse::<i32>().ok())
-    };
-    let tasks = fs::read_dir(format!("/proc/{}/task", entry.pid())).unwrap().flatten();
-    let (own, others): (Vec<_>, Vec<_>) =
-        tasks.map(|task| task.path()).partition(|task| task.ends_with(entry.pid().to_string()));
-    let workers = others.iter().filter(|task| niceness(task) == Some(10)).count();
-    assert!(workers >= 2, "{:?}", others.iter().map(|task| niceness(task)).collect::<Vec<_>>());
-    for _ in 0..2 {
-        let master = until("nginx", || entry.nginx());
-        let processes = testbed::nginx::workers(master.as_raw_nonzero().get());
-        for pid in processes.into_iter().chain([master.as_raw_nonzero().get()]) {
-            assert_eq!(niceness(Path::new(&format!("/proc/{pid}"))), niceness(&own[0]));
-        }
-        // What is started again is no other.
-        kill_process(master, Signal::KILL).unwrap();
-        eventually("another", || entry.nginx().is_some_and(|other| other != master));
-        bench.answers("/shop", 200, "one");
-    }
-    entry.terminate();
-}
-
-#[test]
 fn second_entry_in_a_runtime_directory_ends_at_once() {
     let bench = Bench::new(&debian());
     bench.write("shop.yaml", &service("shop", 81));
