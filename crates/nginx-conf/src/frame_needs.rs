@@ -99,7 +99,8 @@ impl FrameNeeds {
     /// Adds what a rule with its policy needs, of a host whose clients are asked this.
     pub fn add(&mut self, rule: &Rule, policy: &Policy, tls: Option<&HostTls>) {
         let needed = self.add_locations(rule, policy);
-        if let Some(tls) = tls {
+        // Of what needs nothing nothing is kept: else a frame would never cover it.
+        if let Some(tls) = tls.filter(|_| needed != ServerNeeds::default()) {
             self.by_tls.entry(tls.class()).or_default().add(needed);
         }
     }
@@ -239,5 +240,39 @@ fn protocol_name(protocol: Protocol) -> &'static str {
         Protocol::Https => "https",
         Protocol::Http2 => "h2c",
         Protocol::Http2Tls => "h2",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use entry_model::{
+        ClientTls, Host, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite, Policies, Redirect,
+    };
+
+    use super::*;
+
+    #[test]
+    fn needs_of_routes_cover_what_each_rule_adds() {
+        let mut policies = Policies::default();
+        let client_tls = ClientTls { prefers_own_order: Some(true), ..ClientTls::default() };
+        let policy = policies.intern(&Policy { client_tls, ..Policy::default() });
+        let key = Key { namespace: "shop".to_owned(), name: "web".to_owned() };
+        // It needs no location, and its host has a server of its own.
+        let redirect = Redirect { status: 301, scheme: None, host: None, port: None, path: PathRewrite::Keep };
+        let rule = Rule {
+            listeners: ListenerSet::ALL,
+            matches: Match::path(PathMatch::Prefix("/".to_owned())),
+            action: Action::Redirect(redirect),
+            policy,
+            origin: ObjectRef::new(Kind::Ingress, key),
+        };
+        let name = HostName::Exact("a.example".to_owned());
+        let host = Host { rules: vec![rule], ..Host::default() };
+        let tls = HostTls::of(&name, &host, &policies);
+        let mut added = FrameNeeds::default();
+        added.add(&host.rules[0], &policies[policy], tls.as_ref());
+        let routes = Routes { hosts: [(name, host.into())].into(), policies, ..Routes::default() };
+        let needs = FrameNeeds::of(&routes);
+        assert!(tls.is_some() && needs.tls.len() == 1 && needs.cover(&added), "{added:?}");
     }
 }
