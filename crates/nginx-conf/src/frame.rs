@@ -94,52 +94,48 @@ pub struct FrameServers<'a> {
     pub policies: &'a PolicySet<'a>,
     /// Where HTTPS is listened for.
     pub https: HttpsSockets,
+    /// Names for which servers over TLS ask what all do, as [`below_wildcards`] has them.
+    pub below_wildcards: Vec<&'a str>,
+}
+
+/// The names of hosts whose clients are asked what all are, below wildcards of which that is not so: nginx would take such a wildcard's
+/// server for them, which may be of another namespace.
+pub fn below_wildcards<'a>(routes: &'a Routes, needs: &FrameNeeds) -> Vec<&'a str> {
+    let parent = |name: &HostName| if let HostName::OneLabel(parent) = name { Some(parent.clone()) } else { None };
+    let wildcards: HashSet<String> = needs.tls.keys().filter_map(parent).collect();
+    if wildcards.is_empty() {
+        return Vec::new();
+    }
+    let exact = routes.hosts.keys().filter(|name| !needs.tls.contains_key(*name)).filter_map(exact_name);
+    exact.filter(|name| name.split_once('.').is_some_and(|(_, parent)| wildcards.contains(parent))).collect()
+}
+
+fn exact_name(name: &HostName) -> Option<&str> {
+    if let HostName::Exact(name) = name { Some(name) } else { None }
 }
 
 impl<'a> FrameServers<'a> {
     /// Writes all of them.
     pub fn write(&self, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
-        let below_wildcards = self.below_wildcards();
         for (number, listener) in self.routes.listeners.iter().enumerate() {
             self.write_server((listener, true), None, Vec::new(), writer);
             // What cannot be written is the same at each listener, and told once.
             let mut told = Vec::new();
-            self.write_tls_servers(listener, &below_wildcards, writer, &mut told);
+            self.write_tls_servers(listener, writer, &mut told);
             if number == 0 {
                 notes.append(&mut told);
             }
         }
     }
 
-    /// The names of hosts whose clients are asked what all are, below wildcards of which that is not so: nginx would take such a wildcard's
-    /// server for them, which may be of another namespace.
-    fn below_wildcards(&self) -> Vec<&'a str> {
-        let Self { routes, needs, .. } = *self;
-        let parent = |name: &'a HostName| if let HostName::OneLabel(parent) = name { Some(&**parent) } else { None };
-        let wildcards: HashSet<&str> = needs.tls.keys().filter_map(parent).collect();
-        if wildcards.is_empty() {
-            return Vec::new();
-        }
-        let exact = routes.hosts.keys().filter(|name| !needs.tls.contains_key(*name));
-        let exact = exact.filter_map(|name| if let HostName::Exact(name) = name { Some(&**name) } else { None });
-        exact.filter(|name| name.split_once('.').is_some_and(|(_, parent)| wildcards.contains(parent))).collect()
-    }
-
-    /// The names that servers have.
-    pub fn exact_names(&self) -> Vec<&'a str> {
-        let exact = |name: &'a HostName| if let HostName::Exact(name) = name { Some(&**name) } else { None };
-        self.needs.tls.keys().filter_map(exact).chain(self.below_wildcards()).collect()
+    /// The names that servers have, but for wildcards.
+    pub fn exact_names(&self) -> impl Iterator<Item = &str> {
+        self.needs.tls.keys().filter_map(exact_name).chain(self.below_wildcards.iter().copied())
     }
 
     /// Writes the servers over TLS of hosts whose clients are asked something else than all are, one for all that ask the same. Each has
-    /// what every server has, and nothing of any host.
-    fn write_tls_servers(
-        &self,
-        listener: &Listener,
-        below_wildcards: &[&str],
-        writer: &mut Writer<'a>,
-        notes: &mut Vec<RenderNote>,
-    ) {
+    /// what every server has, and of locations those that its hosts need.
+    fn write_tls_servers(&self, listener: &Listener, writer: &mut Writer<'a>, notes: &mut Vec<RenderNote>) {
         if listener.protocol != Scheme::Https {
             return;
         }
@@ -153,15 +149,15 @@ impl<'a> FrameServers<'a> {
         for (tls, names) in by_class.into_values() {
             self.write_server((listener, false), Some(tls), names, writer);
         }
-        let names = below_wildcards.iter().filter(|name| is_host_name(name));
+        let names = self.below_wildcards.iter().filter(|name| is_host_name(name));
         let names: Vec<_> = names.filter_map(|name| Token::literal(name)).collect();
         if !names.is_empty() {
             self.write_server((listener, false), None, names, writer);
         }
     }
 
-    /// Writes a server of a listener: what finds a request's route in the table, and where requests go from there. None if it listens
-    /// nowhere: nginx would by itself, at port 80.
+    /// Writes a server of a listener: what finds a request's route in the table, and where requests go from there. One that listens nowhere
+    /// is left out: nginx would listen by itself, at port 80.
     fn write_server(
         &self,
         (listener, is_default): (&Listener, bool),

@@ -143,11 +143,11 @@ fn basics(servers: &FrameServers<'_>) -> Vec<Directive<'static>> {
     }
     // Hash tables for as many names as there are: the default is too small from some hundred hosts on. The buckets must
     // hold the longest name.
-    let exact = servers.exact_names();
-    let longest = exact.iter().map(|name| name.len()).max().unwrap_or(0).min(253);
+    let (count, longest) =
+        servers.exact_names().fold((0_usize, 0), |(count, longest), name| (count + 1, longest.max(name.len())));
     let power = |number: usize, least: usize| Token::number(number.max(least).next_power_of_two() as u64);
-    all.push(directive("server_names_hash_max_size").token(power(exact.len() * 2, 1024)));
-    all.push(directive("server_names_hash_bucket_size").token(power(longest + 32, 128)));
+    all.push(directive("server_names_hash_max_size").token(power(count * 2, 1024)));
+    all.push(directive("server_names_hash_bucket_size").token(power(longest.min(253) + 32, 128)));
     all.push(directive("map_hash_bucket_size").words(["128"]));
     all.push(directive("variables_hash_max_size").words(["2048"]));
     all.push(directive("variables_hash_bucket_size").words(["128"]));

@@ -12,7 +12,7 @@ use crate::policy::{self, PolicySet};
 use crate::revision::{MAIN, Revision, finish};
 use crate::stream::Streams;
 use crate::writer::Writer;
-use crate::{Settings, http};
+use crate::{Settings, frame, http};
 
 /// Writes the frame of a table of routes: what these need of nginx.conf, and what of them is no HTTP. Of the routes only listeners, the
 /// names of hosts and what is no HTTP are read, so that a change of anything else makes no other frame.
@@ -22,7 +22,9 @@ pub fn render(routes: &Routes, needs: &FrameNeeds, settings: &Settings) -> Revis
     let protocols = BackendProtocols(needs.protocols());
     let policies = PolicySet::of(needs);
     let context = Context { settings, protocols: &protocols };
-    let servers = FrameServers { routes, needs, context, policies: &policies, https: streams.https() };
+    let below_wildcards = frame::below_wildcards(routes, needs);
+    let https = streams.https();
+    let servers = FrameServers { routes, needs, context, policies: &policies, https, below_wildcards };
     let mut writer = Writer::new(MAIN, 32 << 10);
     http::write(&mut writer, &servers, &streams, &mut notes);
     let (text, mut origins) = writer.finish();

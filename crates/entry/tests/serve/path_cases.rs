@@ -76,7 +76,7 @@ pub const PATH_CASES: &[(&str, Seen)] = &[
     ("/volume/exact%2f", Ok(("strip", "/exact%2f"))),
     ("/volume/exac%74", Err(400)),
     ("/volume//exact", Err(400)),
-    ("/sparrow-raw-path-0", Ok(("root", "/sparrow-raw-path-0"))),
+    ("/sparrow-answer-503", Ok(("root", "/sparrow-answer-503"))),
     ("/keep//deep/a", Err(400)),
     ("/kee%70/a", Err(400)),
     ("//only", Err(400)),

@@ -55,7 +55,7 @@ fn x_accel_redirect_reaches_no_other_backend() {
         "x-accel-redirect: /victim/admin\r\n",
         "X-Accel-Redirect: @sparrow_error_page\r\n",
         "X-Accel-Redirect: /victim/admin\r\nX-Accel-Redirect: /victim/other\r\n",
-        "X-Accel-Redirect: sparrow-raw-path-1\r\n",
+        "X-Accel-Redirect: sparrow-answer-503\r\n",
     ] {
         let evil = saying(line);
         for binary in binaries() {
