@@ -30,6 +30,8 @@ pub struct TablePlan {
     published: Option<Revision>,
     /// What changed since.
     changes: Changes,
+    /// All of what was planned last, as long as it is known: planning it anew takes as long as the first time.
+    whole: Option<Changes>,
     /// The certificates that were planned last, and those that were published last.
     certificates: [SortedMap<CertificateId, Arc<Certificate>>; 2],
 }
@@ -52,6 +54,7 @@ impl Default for TablePlan {
             revision: Revision(0),
             published: None,
             changes: Changes { base: None, revision: Revision(0), changes: Vec::new() },
+            whole: None,
             certificates: Default::default(),
         }
     }
@@ -62,8 +65,12 @@ impl TablePlan {
     pub fn plan(&mut self, routes: &Routes, settings: &Settings) {
         let next = Revision(self.revision.0 + 1);
         let planned = self.planner.plan(routes, next);
-        if planned.base.is_none() || !planned.changes.is_empty() {
+        if planned.base.is_none() {
             self.revision = next;
+            self.whole = Some(planned);
+        } else if !planned.changes.is_empty() {
+            self.revision = next;
+            self.whole = None;
             self.changes.merge(planned.changes);
         }
         self.certificates[0] = routes.certificates.clone();
@@ -111,12 +118,13 @@ impl TablePlan {
     }
 
     /// The whole table that was planned last.
-    pub fn whole(&self) -> Changes {
-        Changes { base: None, revision: self.revision, ..self.planner.full() }
+    pub fn whole(&mut self) -> Changes {
+        let whole = self.whole.take().unwrap_or_else(|| self.planner.full());
+        Changes { base: None, revision: self.revision, ..whole }
     }
 
     /// What is to be published for a frame that is in use; none if that was done.
-    pub fn publication(&self) -> Option<Changes> {
+    pub fn publication(&mut self) -> Option<Changes> {
         match self.published {
             Some(base) if base == self.revision => None,
             Some(base) => Some(Changes { base: Some(base), revision: self.revision, ..self.changes.clone() }),
@@ -126,9 +134,10 @@ impl TablePlan {
 
     /// What takes room on the volume when the table is published, in bytes: each certificate that was not there before, by its id,
     /// and all else, by the empty name.
-    pub fn unpublished_bytes(&self, is_new_frame: bool) -> BTreeMap<String, u64> {
-        let whole = (is_new_frame || self.published.is_none()).then(|| self.whole());
-        let all = whole.as_ref().unwrap_or(&self.changes).encoded_bytes() as u64;
+    pub fn unpublished_bytes(&mut self, is_new_frame: bool) -> BTreeMap<String, u64> {
+        let is_whole = is_new_frame || self.published.is_none();
+        let unpublished = if is_whole { self.whole.get_or_insert_with(|| self.planner.full()) } else { &self.changes };
+        let all = unpublished.encoded_bytes() as u64;
         let [planned, published] = &self.certificates;
         let new = planned.changed_keys(published, Arc::ptr_eq).into_iter().filter_map(|id| {
             let certificate = planned.get(id).filter(|_| !published.contains_key(id))?;
@@ -155,7 +164,7 @@ impl TablePlan {
 
     /// All of the table that was published last: with it, those who read the volume need not read what was before. None if another was
     /// planned since.
-    pub fn published_whole(&self) -> Option<Changes> {
+    pub fn published_whole(&mut self) -> Option<Changes> {
         (self.published == Some(self.revision)).then(|| self.whole())
     }
 
