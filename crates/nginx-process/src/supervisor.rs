@@ -93,6 +93,8 @@ pub struct Supervisor {
     report: Report,
     old_workers: OldWorkers,
     table_lane: TableLane,
+    /// Whether records may have come that were not looked for.
+    may_have_records: bool,
     /// Why the offer could not be read; logged once.
     unread: Option<String>,
     /// How long the last test or reload took: the next may take about as long.
@@ -149,6 +151,7 @@ impl Supervisor {
             candidates,
             report: Report::default(),
             old_workers: OldWorkers::default(),
+            may_have_records: true,
             unread: None,
             read_time: Duration::ZERO,
             reload_began: None,
@@ -181,10 +184,12 @@ impl Supervisor {
 
     /// One turn. May be cancelled at any point: only a stop follows.
     async fn turn(&mut self, changes: &mut VolumeWatch) {
-        self.table_lane.open(&self.volume);
-        // Before it is looked for records: of those that come later there is notice.
-        changes.follow(self.table_lane.dir());
-        self.table_lane.look();
+        if std::mem::replace(&mut self.may_have_records, true) {
+            self.table_lane.open(&self.volume);
+            // Before it is looked for records: of those that come later there is notice.
+            changes.follow(self.table_lane.dir());
+            self.table_lane.look();
+        }
         // A record is more urgent than all this.
         if !self.table_lane.has_news() {
             self.report_table();
@@ -194,7 +199,7 @@ impl Supervisor {
         match self.decide() {
             Step::Reap { end } => self.reap(&end).await,
             Step::Publish => {
-                self.publish();
+                self.may_have_records = self.publish();
                 // Workers are asked, and others have their turn, also while records keep coming.
                 tokio::task::yield_now().await;
             }
@@ -202,7 +207,9 @@ impl Supervisor {
             Step::Try { revision } => self.apply(&revision).await,
             Step::Restart { revision } => self.restart(&revision).await,
             Step::Resume { revision } => self.resume(&revision).await,
-            Step::Wait { until, for_changes } => self.wait(until, for_changes.then_some(changes)).await,
+            Step::Wait { until, for_changes } => {
+                self.may_have_records = self.wait(until, for_changes.then_some(changes)).await;
+            }
         }
     }
 
@@ -218,8 +225,8 @@ impl Supervisor {
         }
     }
 
-    /// Waits for a moment, a change if asked for, or the end of nginx.
-    async fn wait(&mut self, until: Instant, changes: Option<&mut VolumeWatch>) {
+    /// Waits for a moment, a change if asked for, what workers confirm, or the end of nginx. Whether records may have come.
+    async fn wait(&mut self, until: Instant, changes: Option<&mut VolumeWatch>) -> bool {
         let master = self.nginx.as_ref().map(Nginx::pid);
         let confirmed = self.table_lane.confirmation.ask(&self.control, master);
         let nginx = &mut self.nginx;
@@ -236,10 +243,10 @@ impl Supervisor {
             }
         };
         tokio::select! {
-            () = ended => {}
-            () = changed => {}
-            () = confirmed => {}
-            () = sleep_until(until) => {}
+            () = ended => true,
+            () = changed => true,
+            () = confirmed => false,
+            () = sleep_until(until) => true,
         }
     }
 
@@ -361,7 +368,7 @@ impl Supervisor {
     /// Counts the workers of former revisions, and ends the oldest if there are too many.
     fn tend_old_workers(&mut self) {
         let Some(nginx) = &self.nginx else { return };
-        let counts = self.old_workers.tend(nginx.pid(), &self.settings);
+        let Some(counts) = self.old_workers.tend(nginx.pid(), self.reload_began, &self.settings) else { return };
         self.status.send_if_modified(|status| {
             let changed = status.old_workers != counts.number || counts.ended > 0;
             status.old_workers = counts.number;

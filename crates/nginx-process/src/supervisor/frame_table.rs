@@ -50,6 +50,8 @@ pub(super) struct RecordCounts {
     pub(super) published: u64,
     /// Those that are not.
     pub(super) failed: u64,
+    /// Whether there may be others.
+    pub(super) may_have_more: bool,
 }
 
 /// Why a record is not in the table.
@@ -185,14 +187,19 @@ impl FrameTable {
     pub(super) fn apply_new(&mut self) -> RecordCounts {
         let mut counts = RecordCounts::default();
         let Some(dir) = self.dir.take() else { return counts };
-        for number in std::mem::take(&mut self.news).into_iter().take(RECORDS_A_TURN) {
+        let news = std::mem::take(&mut self.news);
+        counts.may_have_more = news.len() > RECORDS_A_TURN;
+        for number in news.into_iter().take(RECORDS_A_TURN) {
             match self.apply_record(&dir, number) {
                 Ok(()) => {
                     self.fault = None;
                     self.revision = Some(number);
                     counts.published += 1;
                 }
-                Err(RecordFault::Gone) => break,
+                Err(RecordFault::Gone) => {
+                    counts.may_have_more = true;
+                    break;
+                }
                 Err(RecordFault::Spent(why)) => {
                     self.spent = Some(why);
                     break;

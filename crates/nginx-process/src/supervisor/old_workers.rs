@@ -10,10 +10,15 @@ use super::GRACE;
 use crate::SupervisorSettings;
 use crate::proc::{self, Process, WorkerRole};
 
+/// Between two looks at the workers, which cost more than publishing a record does.
+const PAUSE: Duration = Duration::from_millis(100);
+
 /// The workers that leave, by pid and start time.
 #[derive(Debug, Default)]
 pub(super) struct OldWorkers {
     leaving: BTreeMap<(i32, u64), Leaving>,
+    /// When they were looked at last.
+    looked_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -33,8 +38,19 @@ pub(super) struct OldWorkerCounts {
 }
 
 impl OldWorkers {
-    /// Counts the old workers of a master, and ends the oldest if there are too many.
-    pub(super) fn tend(&mut self, master: i32, settings: &SupervisorSettings) -> OldWorkerCounts {
+    /// Counts the old workers of a master whose last reload was begun at this moment, and ends the oldest if there are too many. None
+    /// if that was done just before.
+    pub(super) fn tend(
+        &mut self,
+        master: i32,
+        reload_began: Option<Instant>,
+        settings: &SupervisorSettings,
+    ) -> Option<OldWorkerCounts> {
+        let is_known = |at: Instant| at.elapsed() < PAUSE && reload_began.is_none_or(|began| began < at);
+        if self.looked_at.is_some_and(is_known) {
+            return None;
+        }
+        self.looked_at = Some(Instant::now());
         let mut old: Vec<Process> =
             proc::children(master).into_iter().filter(|process| process.role() == WorkerRole::Leaving).collect();
         old.sort_by_key(|process| process.start);
@@ -57,7 +73,7 @@ impl OldWorkers {
         if ended > 0 {
             tracing::warn!(ended, "ended the oldest workers of former revisions: there were too many");
         }
-        OldWorkerCounts { number: old.len(), ended }
+        Some(OldWorkerCounts { number: old.len(), ended })
     }
 
     /// How many may not be ended yet.
@@ -67,6 +83,6 @@ impl OldWorkers {
 
     /// There are none any more: nginx has ended.
     pub(super) fn clear(&mut self) {
-        self.leaving.clear();
+        *self = OldWorkers::default();
     }
 }

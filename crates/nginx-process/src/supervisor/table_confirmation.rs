@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const MOST_QUESTIONS: usize = 64;
 /// So many rounds follow each other at once; then there is a pause between two.
 const QUICK_ROUNDS: u32 = 8;
+/// Between two confirmations of revisions that follow each other. To be asked takes workers longer than a request of a client does, and
+/// who waits for the newest revision has it confirmed soon enough.
+const BETWEEN: Duration = Duration::from_millis(100);
 
 /// What is known of the workers' tables.
 #[derive(Debug, Default)]
@@ -27,6 +30,8 @@ pub(super) struct TableConfirmation {
     rounds: u32,
     /// Not before this moment they are asked again.
     next_round: Option<Instant>,
+    /// When they had what was waited for last.
+    confirmed: Option<Instant>,
     /// The workers when they were asked last.
     workers: Vec<i32>,
     questions: JoinSet<io::Result<Option<WorkerTable>>>,
@@ -74,7 +79,7 @@ impl TableConfirmation {
 
     /// Waits for a newer revision.
     pub(super) fn want(&mut self, newest: u64) {
-        (self.rounds, self.next_round) = (0, None);
+        (self.rounds, self.next_round) = (0, self.confirmed.map(|at| at + BETWEEN));
         match &mut self.waiting {
             Some(waiting) => waiting.newest = newest,
             None => self.waiting = Some(Waiting { newest, first: newest, since: Instant::now(), is_overdue: false }),
@@ -134,6 +139,7 @@ impl TableConfirmation {
             let Waiting { newest, .. } = waiting;
             let next = Waiting { newest, first: newest, since: Instant::now(), is_overdue: false };
             self.waiting = (revision < newest).then_some(next);
+            self.confirmed = Some(Instant::now());
             return Some(Confirmed::Revision(revision));
         }
         is_late.then(|| Confirmed::Overdue(self.why_overdue(waiting.first)))

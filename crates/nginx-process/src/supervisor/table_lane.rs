@@ -222,8 +222,8 @@ fn bounds_of_records(volume: &Volume, frame: &str) -> [Option<u64>; 2] {
 }
 
 impl Supervisor {
-    /// Publishes the records that are new.
-    pub(super) fn publish(&mut self) {
+    /// Publishes the records that are new, as many as there is time for. Whether there may be more.
+    pub(super) fn publish(&mut self) -> bool {
         let counts = self.table_lane.publish();
         self.status.send_modify(|status| {
             status.table_publications += counts.published;
@@ -235,6 +235,7 @@ impl Supervisor {
                 self.table_lane.message().unwrap_or_default()
             );
         }
+        counts.may_have_more
     }
 
     /// Reports how the table stands.

@@ -61,7 +61,8 @@ impl TableBench {
         let main = files.get_mut("nginx.conf").unwrap();
         let text = String::from_utf8(std::mem::take(main)).unwrap();
         let table = "location = /table { return 200 \"$pid $sparrow_table_revision $sparrow_table_fault\"; }";
-        let text = text.replacen("location = /generation", &format!("{table} location = /generation"), 1);
+        let status = "location = /status { stub_status; }";
+        let text = text.replacen("location = /generation", &format!("{table} {status} location = /generation"), 1);
         *main = format!("load_module {};\n{text}", testbed::nginx::module().display()).into_bytes();
         files
     }
@@ -128,6 +129,12 @@ impl TableBench {
             pids.insert(control.table(SOON).await.unwrap().unwrap().pid);
         }
         pids
+    }
+
+    /// How many requests nginx has answered, on the control socket too.
+    pub async fn requests(&self) -> u64 {
+        let control = Control::new(&self.bench.settings.control);
+        control.connection_counts(SOON).await.unwrap().unwrap().requests
     }
 
     /// Where a record of a frame's table is.
