@@ -9,7 +9,8 @@ use crate::claim::Claims;
 use crate::rule_weight::{Rate, rates_of};
 
 /// How much all objects ask for, at most: what several ask for counts for each of them. As long as it is within the bounds, nothing
-/// is left out because of them, in whichever order it is counted. Cheap to clone.
+/// is left out because of them, in whichever order it is counted; of namespaces that ask for more than their own bounds, only what is
+/// theirs. Cheap to clone.
 #[derive(Debug, Clone, Default)]
 pub struct AskedAmounts {
     of: SortedMap<String, Amount>,
@@ -60,6 +61,18 @@ impl Amount {
         *with_tls -= less.with_tls;
     }
 
+    /// What of it is beyond what is served of a namespace.
+    fn beyond(self, bounds: &Bounds) -> Self {
+        let beyond = |asked: usize, bound: &Bound| asked.saturating_sub(bound.namespace);
+        Self {
+            hosts: beyond(self.hosts, &bounds.hosts),
+            patterns: beyond(self.patterns, &bounds.patterns),
+            rules: beyond(self.rules, &bounds.rules),
+            certificates: beyond(self.certificates, &bounds.certificates),
+            with_tls: 0,
+        }
+    }
+
     fn fits(self, bounds: &Bounds, most: fn(&Bound) -> usize) -> bool {
         self.hosts <= most(&bounds.hosts)
             && self.patterns <= most(&bounds.patterns)
@@ -92,16 +105,21 @@ impl AskedAmounts {
         self.all.take(less);
     }
 
-    /// Whether all of it is within the bounds.
-    pub fn fit(&self, bounds: &Bounds) -> bool {
-        self.of.values().all(|own| own.fits(bounds, |bound| bound.namespace)) && self.fit_with(bounds, &[])
+    /// The namespaces that ask for more than is served of one.
+    pub fn over(&self, bounds: &Bounds) -> BTreeSet<String> {
+        let is_over = |own: &Amount| !own.fits(bounds, |bound| bound.namespace);
+        self.of.iter().filter(|(_, own)| is_over(own)).map(|(namespace, _)| namespace.clone()).collect()
     }
 
-    /// The same, if it was so but for these namespaces.
-    pub fn fit_with(&self, bounds: &Bounds, namespaces: &[&str]) -> bool {
-        let mut own = namespaces.iter().filter_map(|namespace| self.of.get(*namespace));
+    /// Whether all of it is within the bounds, without what these namespaces ask for beyond their own, if it was so but for `changed`.
+    pub fn fit_but_for(&self, over: &BTreeSet<String>, bounds: &Bounds, changed: &[&str]) -> bool {
+        let mut own = changed.iter().filter_map(|namespace| self.of.get(*namespace));
+        let mut all = self.all;
+        for asked in over.iter().filter_map(|namespace| self.of.get(namespace)) {
+            all.take(asked.beyond(bounds));
+        }
         own.all(|own| own.fits(bounds, |bound| bound.namespace))
-            && self.all.fits(bounds, |bound| bound.all)
+            && all.fits(bounds, |bound| bound.all)
             && self.rates.len() <= bounds.rates.namespace.min(bounds.rates.all)
     }
 

@@ -19,6 +19,8 @@ use crate::merge::HostMerger;
 pub struct HostBonds {
     /// How much is asked for.
     pub amounts: AskedAmounts,
+    /// The namespaces that ask for more than is served of one: which of their claims are left out is known when all are looked at.
+    pub over: BTreeSet<String>,
     /// The objects that name a host, and of none of whose rules it was merged.
     pub beside: HashMap<HostName, Vec<ObjectRef>>,
     /// The namespace of the object that gets what no rule matches.
@@ -32,7 +34,7 @@ pub struct HostBonds {
 }
 
 impl HostBonds {
-    /// What binds all hosts together; none if that is more than can be followed: something is over a bound, an object is put aside, or
+    /// What binds all hosts together; none if that is more than can be followed: all together are over a bound, an object is put aside, or
     /// a host is there for challenges only.
     pub fn new(
         snapshot: &Snapshot,
@@ -70,7 +72,8 @@ impl HostBonds {
                 others.for_each(|host| note(host, object));
             }
         }
-        if !amounts.fit(&settings.bounds) {
+        let over = amounts.over(&settings.bounds);
+        if !amounts.fit_but_for(&over, &settings.bounds, &[]) {
             return None;
         }
         for rule in &asked.left_out {
@@ -84,7 +87,7 @@ impl HostBonds {
             .for_each(|selected| certificate_uses.add(selected));
         let default = asked.default_namespace(attached).map(str::to_owned);
         let has_defaults = claims.iter().any(|claims| claims.default.is_some());
-        Some(Self { amounts, beside, default, has_defaults, certificate_uses, secret_uses })
+        Some(Self { amounts, over, beside, default, has_defaults, certificate_uses, secret_uses })
     }
 }
 

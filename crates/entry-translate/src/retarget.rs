@@ -187,7 +187,11 @@ impl LastTranslation {
         for (now, before) in now.zip(before).filter(|(now, before)| !Arc::ptr_eq(now, before)) {
             let changed = now.changed_keys(before);
             // Near a bound it matters too how many rules they count.
-            if self.bonds.is_none() || changed.len() > MOST_OBJECTS {
+            let over = &self.bonds.as_ref()?.over;
+            let is_over = |owner: Option<&str>| owner.is_some_and(|owner| over.contains(owner));
+            let concerns_over = over.iter().any(|namespace| now.rule_count(namespace) != before.rule_count(namespace))
+                || changed.iter().any(|key| is_over(now.owner_of(key)) || is_over(before.owner_of(key)));
+            if concerns_over || changed.len() > MOST_OBJECTS {
                 return None;
             }
             for key in changed {

@@ -217,7 +217,7 @@ proptest! {
         changes in vec(vec(small_change(), 1..3), 1..20),
         owned in prop::bool::weighted(0.8),
         listed in proptest::option::weighted(0.2, select(&["a.example.com", "*.example.com b.example.com", "d.example.org *"][..])),
-        bounds in prop_oneof![3 => Just(Bounds::NONE), 1 => (2..9_usize, 4..20_usize).prop_map(|(namespace, all)| {
+        bounds in prop_oneof![2 => Just(Bounds::NONE), 1 => (2..9_usize, 4..40_usize).prop_map(|(namespace, all)| {
             let bound = Bound { namespace, all };
             Bounds { hosts: bound, rules: bound, patterns: bound, certificates: bound, rates: bound }
         })],
@@ -459,6 +459,29 @@ fn host_for_challenges_that_is_an_alias_too_has_the_rules_of_all_hosts() {
         assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
         cluster.remember(&built);
     }
+}
+
+#[test]
+fn namespace_over_its_bounds_makes_only_its_own_changes_long() {
+    let among = |change: Ingress| {
+        let paths = (0..99).map(|number| prefix(&format!("/{number}"))).collect();
+        let mut over = with_rule("over", Some("over.example.com"), paths);
+        "greedy".clone_into(&mut over.meta.namespace);
+        over.rules.extend((0..99).map(|number| rule(Some(&format!("{number}.over.example.com")), vec![prefix("/")])));
+        way_among(Some(over), |cluster| {
+            cluster.snapshot.put(change);
+        })
+    };
+    let new = |namespace: &str, host: &str| {
+        let mut new = with_rule("new", Some(host), vec![prefix("/")]);
+        namespace.clone_into(&mut new.meta.namespace);
+        new
+    };
+    assert_eq!(among(new("shop", "new.example.com")), Way::Short);
+    assert_eq!(among(new("other", "new.example.com")), Way::Short);
+    assert_eq!(among(new("greedy", "new.example.com")), Way::Whole);
+    assert_eq!(among(new("shop", "over.example.com")), Way::Whole, "which of its rules stand there");
+    assert_eq!(among(new("shop", "98.over.example.com")), Way::Whole, "whose rule does not stand there");
 }
 
 #[test]
