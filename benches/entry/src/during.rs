@@ -41,7 +41,7 @@ async fn measure(stage: &Stage) -> Result<Figure> {
     write_to(directory.path(), 0)?;
     let entry = stage.run_from(directory.path()).await?;
     let (before, published) = (entry.reloads().await?, entry.metric(PUBLICATIONS).await?);
-    let (rounds, changes) = (stage.either(9, 2), stage.either(300, 50));
+    let (rounds, changes) = (stage.either(27, 2), stage.either(100, 50));
     let (mut pairs, mut sent, mut lost) = (Vec::new(), 0, 0);
     for _ in 0..rounds {
         let ours = under_load(entry.http, changes, |number| write_to(directory.path(), number + 1)).await?;
