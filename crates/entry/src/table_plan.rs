@@ -9,8 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{Action, Certificate, CertificateId, Host, HostName, ObjectRef, Policy, Routes, Rule, SortedMap};
-use nginx_conf::{FrameNeeds, HostTls, PolicyClass, RenderNote, Settings, unreachable_notes, unwritten_note};
-use route_table::{Changes, Class, Planner, Revision, TlsClass};
+use nginx_conf::{
+    FrameNeeds, HostTls, PolicyClass, RenderNote, SeenRules, Settings, unreachable_notes, unwritten_note,
+};
+use route_table::{Changes, Class, Classifier, Planner, Revision, TlsClass};
 
 /// Plans the table of the routes, and remembers what was published of it.
 #[derive(Debug)]
@@ -39,15 +41,13 @@ pub struct TablePlan {
 impl Default for TablePlan {
     fn default() -> Self {
         Self {
-            planner: Planner::new(
-                |rule, policy| match &rule.action {
-                    Action::Answer(answer) => {
-                        PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
-                    }
-                    Action::Forward(_) | Action::Redirect(_) | Action::Respond(_) => Class(PolicyClass::of(policy).0),
+            planner: Planner::new(Classifier {
+                of_policy: |policy| Class(PolicyClass::of(policy).0),
+                of_text: |answer, policy| {
+                    PolicyClass::of_text(answer, policy).map_or_else(Class::default, |class| Class(class.0))
                 },
-                |name, host, policies| TlsClass(HostTls::of(name, host, policies).map_or(0, |tls| tls.class())),
-            ),
+                of_tls: |name, host, policies| TlsClass(HostTls::of(name, host, policies).map_or(0, |tls| tls.class())),
+            }),
             needs: FrameNeeds::of_any(),
             hosts: SortedMap::default(),
             notes: BTreeMap::new(),
@@ -75,12 +75,12 @@ impl TablePlan {
         }
         self.certificates[0] = routes.certificates.clone();
         let before = std::mem::replace(&mut self.hosts, routes.hosts.clone());
-        let mut added = FrameNeeds::default();
+        let (mut added, mut seen) = (FrameNeeds::default(), SeenRules::default());
         for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
             let host = self.hosts.get(name);
             let tls = host.and_then(|host| HostTls::of(name, host, &routes.policies));
             let rules = || host.into_iter().flat_map(|host| &host.rules);
-            rules().for_each(|rule| added.add(rule, routes.policy(rule), tls.as_ref()));
+            added.add(rules(), &routes.policies, tls.as_ref(), &mut seen);
             self.needs.set_tls(name, tls);
             let notes: Vec<_> = rules().flat_map(|rule| rule_notes(rule, routes.policy(rule), settings)).collect();
             if notes.is_empty() {

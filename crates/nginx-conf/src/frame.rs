@@ -241,8 +241,7 @@ impl<'a> FrameServers<'a> {
 
 /// What is told of a rule of which nginx could not read what is asked for there.
 pub fn unwritten_note(rule: &Rule, policy: &Policy, settings: &Settings) -> Option<RenderNote> {
-    let mut needs = FrameNeeds::default();
-    needs.add(rule, policy, None);
+    let needs = FrameNeeds::of_rule(rule, policy);
     let protocols = BackendProtocols(needs.protocols());
     let context = Context { settings, protocols: &protocols };
     let mut writer = Writer::new(MAIN, 0);

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use entry_model::{
-    Action, AddedHeader, Backend, Destination, FixedAnswer, HostName, Policy, PolicyId, Protocol, Routes, Rule,
+    Action, AddedHeader, Backend, Destination, FixedAnswer, HostName, Policies, Policy, PolicyId, Protocol, Routes,
+    Rule,
 };
 
 use crate::host_tls::HostTls;
@@ -29,6 +30,10 @@ pub struct FrameNeeds {
     /// Which of it every server has: what the default needs, and the plainest of all routes.
     of_all: ServerNeeds,
 }
+
+/// The rules of some routes that were looked at, by all of them that matters to a frame.
+#[derive(Debug, Default)]
+pub struct SeenRules(HashSet<(Option<u128>, PolicyId, Protocol, bool)>);
 
 /// Which of the locations of a frame are in a server over TLS that asks something of its clients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -71,23 +76,20 @@ impl FrameNeeds {
         needs
     }
 
+    /// What a rule with its policy needs.
+    pub(crate) fn of_rule(rule: &Rule, policy: &Policy) -> Self {
+        let mut needs = Self::default();
+        needs.add_locations(rule, policy);
+        needs
+    }
+
     /// What all rules and hosts of these routes need.
     pub fn of(routes: &Routes) -> Self {
         let mut needs = Self::of_any();
-        // Of all rules that are treated alike one is enough.
-        let mut seen: HashSet<(u128, PolicyId, Protocol, bool)> = HashSet::new();
+        let mut seen = SeenRules::default();
         for (name, host) in &routes.hosts {
             let tls = HostTls::of(name, host, &routes.policies);
-            let class = tls.as_ref().map_or(0, HostTls::class);
-            for rule in &host.rules {
-                let mut is_new = matches!(rule.action, Action::Answer(_));
-                for backend in backends(rule) {
-                    is_new |= seen.insert((class, rule.policy, backend.protocol, backend.keep_alive));
-                }
-                if is_new {
-                    needs.add(rule, routes.policy(rule), tls.as_ref());
-                }
-            }
+            needs.add(&host.rules, &routes.policies, tls.as_ref(), &mut seen);
             needs.set_tls(name, tls);
         }
         if let Some(rule) = &routes.default {
@@ -96,12 +98,28 @@ impl FrameNeeds {
         needs
     }
 
-    /// Adds what a rule with its policy needs, of a host whose clients are asked this.
-    pub fn add(&mut self, rule: &Rule, policy: &Policy, tls: Option<&HostTls>) {
-        let needed = self.add_locations(rule, policy);
-        // Of what needs nothing nothing is kept: else a frame would never cover it.
-        if let Some(tls) = tls.filter(|_| needed != ServerNeeds::default()) {
-            self.by_tls.entry(tls.class()).or_default().add(needed);
+    /// Adds what the rules of a host need whose clients are asked this; of those that are treated alike, once for all that were `seen`.
+    pub fn add<'a>(
+        &mut self,
+        rules: impl IntoIterator<Item = &'a Rule>,
+        policies: &Policies,
+        tls: Option<&HostTls>,
+        seen: &mut SeenRules,
+    ) {
+        let class = tls.map(HostTls::class);
+        for rule in rules {
+            let mut is_new = matches!(rule.action, Action::Answer(_));
+            for backend in backends(rule) {
+                is_new |= seen.0.insert((class, rule.policy, backend.protocol, backend.keep_alive));
+            }
+            if !is_new {
+                continue;
+            }
+            let needed = self.add_locations(rule, &policies[rule.policy]);
+            // Of what needs nothing nothing is kept: else a frame would never cover it.
+            if let Some(class) = class.filter(|_| needed != ServerNeeds::default()) {
+                self.by_tls.entry(class).or_default().add(needed);
+            }
         }
     }
 
@@ -270,7 +288,7 @@ mod tests {
         let host = Host { rules: vec![rule], ..Host::default() };
         let tls = HostTls::of(&name, &host, &policies);
         let mut added = FrameNeeds::default();
-        added.add(&host.rules[0], &policies[policy], tls.as_ref());
+        added.add(&host.rules, &policies, tls.as_ref(), &mut SeenRules::default());
         let routes = Routes { hosts: [(name, host.into())].into(), policies, ..Routes::default() };
         let needs = FrameNeeds::of(&routes);
         assert!(tls.is_some() && needs.tls.len() == 1 && needs.cover(&added), "{added:?}");

@@ -66,7 +66,7 @@ pub use client_filter::{ClientFilter, TextPattern};
 pub use client_headers::CLIENT_HEADERS;
 pub use error_output::{object_of_error, reason_of_error, unbound_ports};
 pub use frame::unwritten_note;
-pub use frame_needs::FrameNeeds;
+pub use frame_needs::{FrameNeeds, SeenRules};
 pub use gzip::{Gzip, is_media_type};
 pub use host_tls::HostTls;
 pub use kept_connections::KeptConnections;

@@ -9,7 +9,9 @@ use entry_model::{
     Action, Backend, Forward, Host, HostName, Key, Kind, ListenerId, ListenerSet, Match, ObjectRef, PathMatch,
     PathRewrite, PolicyId, Protocol, Routes, Rule, Scheme,
 };
-use route_table::{Changes, Class, Fault, Found, NoHeaders, Planner, Request, Revision, Table, TableWriter, TlsClass};
+use route_table::{
+    Changes, Classifier, Fault, Found, NoHeaders, Planner, Request, Revision, Table, TableWriter, TlsClass,
+};
 
 /// Bytes of the memory.
 const BYTES: usize = 64 << 20;
@@ -73,7 +75,7 @@ fn measure(hosts: usize, paths: usize, rounds: usize) {
         put(&mut routes, host, paths, 80);
     }
     let memory: Arc<[AtomicU64]> = (0..BYTES / 8).map(|_| AtomicU64::new(0)).collect();
-    let mut planner = Planner::new(|_, _| Class(0), |_, _, _| TlsClass::default());
+    let mut planner = Planner::new(Classifier::default());
     let mut writer = TableWriter::create(Arc::clone(&memory), [1, 2]).expect("a table");
     let start = Instant::now();
     let full = planner.plan(&routes, Revision(1));
@@ -148,7 +150,7 @@ fn pattern_rule(pattern: &str, port: u16) -> Rule {
 /// A host with so many patterns: what a worker takes for it, and how long it takes to look for the last one.
 fn measure_patterns(number: usize, of_number: impl Fn(usize) -> String, path: &str) {
     let memory: Arc<[AtomicU64]> = (0..BYTES / 8).map(|_| AtomicU64::new(0)).collect();
-    let mut planner = Planner::new(|_, _| Class(0), |_, _, _| TlsClass::default());
+    let mut planner = Planner::new(Classifier::default());
     let mut writer = TableWriter::create(Arc::clone(&memory), [1, 2]).expect("a table");
     let mut rules: Vec<_> = (0..number).map(|number| pattern_rule(&of_number(number), 80)).collect();
     let mut apply = |rules: &[Rule], revision| {

@@ -1,11 +1,12 @@
 //! What of a host goes into the table, and how its rules are written.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{
-    Action as ModelAction, Affinity, Balancing, CertificateId, Destination, Host, HostName, Key, Match, ObjectRef,
-    PathMatch, PathRewrite, Pattern, Policies, Policy, Rule as ModelRule, ValueMatch,
+    Action as ModelAction, Affinity, Balancing, CertificateId, Destination, FixedAnswer, Host, HostName, Key, Match,
+    ObjectRef, PathMatch, PathRewrite, Pattern, Policies, Policy, PolicyId, Rule as ModelRule, ValueMatch,
 };
 use pattern_engine::compile;
 
@@ -19,17 +20,35 @@ use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::path_rules::{Action, Class, Conditions, EndpointChoice, Rule, Share, ShareCookie, Target};
 use crate::pattern_order::PatternOrder;
 
-/// Which class of locations of the frame a rule needs.
-pub type ClassifyRule = fn(&ModelRule, &Policy) -> Class;
+/// Who decides of which class something is. Each decides by what it is given, and always the same.
+#[derive(Debug, Clone, Copy)]
+pub struct Classifier {
+    /// Which locations of the frame requests need that are treated by a policy.
+    pub of_policy: fn(&Policy) -> Class,
+    /// Which a text needs, with the headers of a policy.
+    pub of_text: fn(&FixedAnswer, &Policy) -> Class,
+    /// What is asked of the clients of a host over TLS.
+    pub of_tls: fn(&HostName, &Host, &Policies) -> TlsClass,
+}
 
-/// What is asked of the clients of a host over TLS.
-pub type ClassifyTls = fn(&HostName, &Host, &Policies) -> TlsClass;
+impl Default for Classifier {
+    /// All are of one class.
+    fn default() -> Self {
+        Self {
+            of_policy: |_| Class::default(),
+            of_text: |_, _| Class::default(),
+            of_tls: |_, _, _| TlsClass::default(),
+        }
+    }
+}
 
 /// What rules refer to by number or id, and who decides their classes.
 #[derive(Clone, Copy)]
 pub struct RuleContext<'a> {
     pub policies: &'a Policies,
-    pub classify: (ClassifyRule, ClassifyTls),
+    pub classifier: Classifier,
+    /// The policy that was looked at last, and its class: most rules are treated as the one before them.
+    pub last_class: &'a Cell<Option<(PolicyId, Class)>>,
 }
 
 /// What the table carries of a host.
@@ -236,12 +255,19 @@ pub fn default_path(rule: &ModelRule) -> Result<PathRef<'_>, NotCarriedReason> {
 
 impl RuleContext<'_> {
     fn class(self, rule: &ModelRule) -> Class {
-        (self.classify.0)(rule, &self.policies[rule.policy])
+        let policy = &self.policies[rule.policy];
+        if let ModelAction::Answer(answer) = &rule.action {
+            return (self.classifier.of_text)(answer, policy);
+        }
+        let last = self.last_class.get().filter(|(id, _)| *id == rule.policy);
+        let (_, class) = last.unwrap_or_else(|| (rule.policy, (self.classifier.of_policy)(policy)));
+        self.last_class.set(Some((rule.policy, class)));
+        class
     }
 
     /// What the table carries of a host.
     pub fn carried<'h>(self, name: &HostName, host: &'h Host, is_carried: bool) -> CarriedHost<'h> {
-        CarriedHost { host, is_carried, tls_class: (self.classify.1)(name, host, self.policies) }
+        CarriedHost { host, is_carried, tls_class: (self.classifier.of_tls)(name, host, self.policies) }
     }
 
     /// What is done with the requests of a rule.

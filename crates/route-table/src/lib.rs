@@ -49,7 +49,7 @@ mod word;
 mod writer;
 
 pub use backend::{Backend, Endpoint};
-pub use carried_host::{ClassifyRule, ClassifyTls};
+pub use carried_host::Classifier;
 pub use certificate::Certificate;
 pub use changes::{Change, Changes, RecordError};
 pub use counts::{CountsError, MOST_COUNTED_ROUTES, RouteCounts};

@@ -4,6 +4,7 @@
 //! Backends and certificates are counted, so that one comes with the first that names it and goes with the last. When endpoints
 //! change, the backends that are reached at them are written anew, and nothing else.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -13,8 +14,7 @@ use entry_model::{
 
 use crate::backend::Backend;
 use crate::carried_host::{
-    CarriedHost, ClassifyRule, ClassifyTls, Obstacle, RuleContext, default_path, is_of_pattern, obstacles,
-    rules_of_paths,
+    CarriedHost, Classifier, Obstacle, RuleContext, default_path, is_of_pattern, obstacles, rules_of_paths,
 };
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_NOT_CARRIED};
@@ -26,7 +26,7 @@ use crate::root::Revision;
 /// Makes changes of routes, and remembers those that it was given last.
 #[derive(Debug, Clone)]
 pub struct Planner {
-    classify: (ClassifyRule, ClassifyTls),
+    classifier: Classifier,
     routes: Routes,
     revision: Option<Revision>,
     /// Of the hosts that are not served.
@@ -178,9 +178,9 @@ impl Plan<'_> {
 
 impl Planner {
     /// One that was given nothing yet.
-    pub fn new(classify_rule: ClassifyRule, classify_tls: ClassifyTls) -> Self {
+    pub fn new(classifier: Classifier) -> Self {
         Self {
-            classify: (classify_rule, classify_tls),
+            classifier,
             routes: Routes::default(),
             revision: None,
             not_carried: BTreeMap::new(),
@@ -193,8 +193,11 @@ impl Planner {
     /// What changes from the routes that it was given last to these: at first all of a table. It costs what changed.
     pub fn plan(&mut self, routes: &Routes, revision: Revision) -> Changes {
         let before = std::mem::replace(&mut self.routes, routes.clone());
+        let last_classes: [Cell<_>; 2] = Default::default();
         let [old, new] =
-            [&before, routes].map(|Routes { policies, .. }| RuleContext { policies, classify: self.classify });
+            [(&before, &last_classes[0]), (routes, &last_classes[1])].map(|(Routes { policies, .. }, last_class)| {
+                RuleContext { policies, classifier: self.classifier, last_class }
+            });
         let mut plan = Plan { routes, changes: Vec::new(), backends: BTreeMap::new(), certificates: BTreeMap::new() };
         let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
             routes.hosts.changed_keys(&before.hosts, is_same_host)
@@ -215,7 +218,7 @@ impl Planner {
 
     /// All of the table that it planned last, for whoever has none.
     pub fn full(&self) -> Changes {
-        Self::new(self.classify.0, self.classify.1).plan(&self.routes, self.revision.unwrap_or_default())
+        Self::new(self.classifier).plan(&self.routes, self.revision.unwrap_or_default())
     }
 
     /// The revision that it planned last.

@@ -11,10 +11,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use entry_model::{
-    Action, Backend, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch, PathRewrite,
-    Policies, Policy, Protocol, Routes, Rule,
+    Action, Backend, FixedAnswer, Forward, Host, HostName, Key, Kind, ListenerSet, Match, ObjectRef, PathMatch,
+    PathRewrite, Policies, Policy, Protocol, Routes, Rule,
 };
-use route_table::{Class, Planner, Revision, TableWriter, TlsClass};
+use route_table::{Class, Classifier, Planner, Revision, TableWriter, TlsClass};
 use rustix::process::{Pid, Signal, kill_process};
 use table_memory::WritableTableMemory;
 use tempfile::TempDir;
@@ -55,13 +55,14 @@ impl Publisher {
         let memory: &_ = Box::leak(Box::new(WritableTableMemory::create(8 << 20).unwrap()));
         let writer = TableWriter::create(memory, [1, 2]).unwrap();
         // The largest body is the policy for which `http_block` has locations.
-        let classify = |_: &Rule, policy: &Policy| Class(policy.max_body_bytes.unwrap_or(0).into());
+        let of_policy = |policy: &Policy| Class(policy.max_body_bytes.unwrap_or(0).into());
+        let of_text = |_: &FixedAnswer, policy: &Policy| Class(policy.max_body_bytes.unwrap_or(0).into());
         // Whoever has an order of ciphers asks clients what no server of `http_block` does.
-        let classify_tls = |_: &HostName, host: &Host, policies: &Policies| {
+        let of_tls = |_: &HostName, host: &Host, policies: &Policies| {
             let is_asking = |rule: &Rule| !policies[rule.policy].client_tls.is_default();
             TlsClass(host.rules.iter().any(is_asking).into())
         };
-        Self { memory, writer, planner: Planner::new(classify, classify_tls), revision: 0 }
+        Self { memory, writer, planner: Planner::new(Classifier { of_policy, of_text, of_tls }), revision: 0 }
     }
 
     /// Publishes routes. The revision.

@@ -7,7 +7,7 @@ use entry_model::{
     Policies, Policy, Protocol, Routes, Rule,
 };
 use nginx_process::{Error, TableRecords, Volume};
-use route_table::{Changes, Class, Planner, Revision, TlsClass};
+use route_table::{Changes, Classifier, Planner, Revision};
 
 /// A generator that publishes tables on a volume.
 pub struct TableGenerator {
@@ -24,12 +24,7 @@ impl TableGenerator {
         let mut policies = Policies::default();
         policies.intern(&Policy::default());
         let routes = Routes { policies, ..Routes::default() };
-        TableGenerator {
-            volume: volume.clone(),
-            planner: Planner::new(|_, _| Class(0), |_, _, _| TlsClass::default()),
-            routes,
-            revision,
-        }
+        TableGenerator { volume: volume.clone(), planner: Planner::new(Classifier::default()), routes, revision }
     }
 
     /// Routes a host to a backend from now on.

@@ -9,7 +9,7 @@ use entry_model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use route_table::{Class, Fault, Found, Headers, NotCarriedReason, Planner, Request, Revision, TlsClass};
+use route_table::{Class, Classifier, Fault, Found, Headers, NotCarriedReason, Planner, Request, Revision};
 
 use crate::support::{
     AskedRequest, CHALLENGES, any_challenge, any_request, any_routes, backend, by_definition, by_table, empty, get,
@@ -244,7 +244,7 @@ fn default_that_is_not_carried_is_not_served() {
     routes.hosts.insert(closed, Arc::new(Host { closed: true, ..Host::default() }));
     let unbounded = Match::path(PathMatch::Regex(unbounded_pattern()));
     put_default(&mut routes, Some((rule("none", unbounded), Policy::default())));
-    let mut planner = Planner::new(|_, _| Class(7), |_, _, _| TlsClass::default());
+    let mut planner = Planner::new(Classifier { of_policy: |_| Class(7), ..Classifier::default() });
     let mut writer = crate::support::writer(&crate::support::memory(1 << 16));
     writer.apply(&planner.plan(&routes, Revision(1))).expect("there is room");
     let mut table = route_table::Table::open(Arc::clone(writer.memory())).expect("a table");

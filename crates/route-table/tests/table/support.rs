@@ -16,7 +16,7 @@ use entry_model::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
-use route_table::{Class, Headers, NoHeaders, Planner, Revision, Step, Table, TableWriter, TlsClass};
+use route_table::{Class, Classifier, Headers, NoHeaders, Planner, Revision, Step, Table, TableWriter, TlsClass};
 
 pub type Memory = Arc<[AtomicU64]>;
 
@@ -39,13 +39,14 @@ pub fn writer(memory: &Memory) -> TableWriter<Memory> {
 }
 
 pub fn planner() -> Planner {
-    Planner::new(
-        |_, policy| class_of(policy),
-        |_, host, policies| {
+    Planner::new(Classifier {
+        of_policy: class_of,
+        of_text: |_, policy| class_of(policy),
+        of_tls: |_, host, policies| {
             let asked = host.rules.iter().map(|rule| &policies[rule.policy].client_tls).find(|tls| !tls.is_default());
             TlsClass(asked.map_or(0, |tls| 1 + u128::from(tls.prefers_own_order == Some(true))))
         },
-    )
+    })
 }
 
 /// A table of routes, and what it was planned by.
