@@ -1,6 +1,9 @@
 //! What was decoded of blobs, so that each is checked and decoded once.
 
+use std::ops::Range;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::backend::Backend;
 use crate::certificate::Certificate;
@@ -35,19 +38,23 @@ impl From<Value> for Decoded {
     }
 }
 
+/// The bytes of a key: of most there is room for all beside what they lead to, so that looking at both costs one look into memory.
+pub type KeyBytes = SmallVec<[u8; 32]>;
+
 /// A blob that was decoded.
 #[derive(Debug)]
 pub struct Entry {
+    /// The table of which it is known that it has this: how many were published until then.
+    pub publications: u32,
     pub place: Place,
     /// Word 0 of the blob: with the place it names one blob, that of no other time.
     pub head: u64,
-    /// The bytes of its key.
-    pub key: Box<[u8]>,
+    pub key: KeyBytes,
     pub decoded: Decoded,
 }
 
-/// Slots for them, each where its place says: of two that fall on one, the later stays. What is never asked for takes no more than
-/// its slot.
+/// Slots for them, in pairs, each in that where the hash of its key says: of three that fall on one, the later stay. What is never asked for
+/// takes no more than its slot.
 #[derive(Debug)]
 pub struct Cache {
     slots: Box<[Option<Box<Entry>>]>,
@@ -56,7 +63,7 @@ pub struct Cache {
 impl Cache {
     /// At least so many slots.
     pub fn new(slots: usize) -> Self {
-        let slots = slots.clamp(1, 1 << 24).next_power_of_two();
+        let slots = slots.clamp(2, 1 << 24).next_power_of_two();
         Self { slots: (0..slots).map(|_| None).collect() }
     }
 
@@ -65,33 +72,34 @@ impl Cache {
         self.slots.len()
     }
 
-    /// The slot of a blob.
-    fn slot(&self, place: Place) -> usize {
-        // Places of blobs are powers of two apart: their low bits alone would fall together.
-        let mixed = u64::from(place.0).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        usize::try_from(mixed).unwrap_or(0) & (self.slots.len() - 1)
+    /// The slots of keys with this hash.
+    #[expect(clippy::cast_possible_truncation, reason = "the low bits are enough for a slot")]
+    fn pair(&self, hash: u64) -> Range<usize> {
+        let first = hash as usize & (self.slots.len() - 2);
+        first..first + 2
     }
 
-    /// Where the entry of a blob is, if it is kept.
-    pub fn find(&self, place: Place, head: u64) -> Option<Kept> {
-        let slot = self.slot(place);
-        let entry = self.slots[slot].as_ref()?;
-        (entry.place == place && entry.head == head).then_some(Kept(slot))
+    /// The entry where this hash leads for which it holds.
+    pub fn find(&self, hash: u64, holds: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        self.slots[self.pair(hash)].iter().flatten().find(|entry| holds(entry)).map(Box::as_ref)
     }
 
-    /// The entry that was found, or put.
-    pub fn entry(&self, Kept(slot): Kept) -> Option<&Entry> {
-        self.slots[slot].as_deref()
+    /// The same, to change it.
+    pub fn find_mut(&mut self, hash: u64, holds: impl Fn(&Entry) -> bool) -> Option<&mut Entry> {
+        let pair = self.pair(hash);
+        self.slots[pair].iter_mut().flatten().find(|entry| holds(entry)).map(Box::as_mut)
     }
 
-    /// Keeps an entry.
-    pub fn put(&mut self, entry: Entry) -> Kept {
-        let slot = self.slot(entry.place);
-        self.slots[slot] = Some(Box::new(entry));
-        Kept(slot)
+    /// Keeps an entry there, in place of the one that has its key, or of none, or of the older one.
+    pub fn put(&mut self, hash: u64, entry: Entry) {
+        let pair = self.pair(hash);
+        let age = |slot: &&mut Option<Box<Entry>>| match &**slot {
+            Some(other) if other.key == entry.key => (0, 0),
+            None => (1, 0),
+            Some(other) => (2, other.publications),
+        };
+        if let Some(slot) = self.slots[pair].iter_mut().min_by_key(age) {
+            *slot = Some(Box::new(entry));
+        }
     }
 }
-
-/// Where an entry is kept, until another is put.
-#[derive(Debug, Clone, Copy)]
-pub struct Kept(usize);

@@ -107,6 +107,11 @@ fn read_header(words: &[AtomicU64]) -> Result<[u64; 2], OpenError> {
     Ok([header[AT_HASH_KEY], header[AT_HASH_KEY + 1]])
 }
 
+/// How many tables were published until that of a root, modulo 2^32.
+fn publications(root_word: u64) -> u32 {
+    (root_word >> 32) as u32
+}
+
 fn root_place(word: u64) -> Option<Place> {
     u32::try_from(word & 0xffff_ffff).ok().map(Place)
 }
@@ -170,6 +175,10 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             }
             return match read {
                 Some(root) => {
+                    // Only damage takes the number back, or leaves it: what is known of the table that had it need not be so in this one.
+                    if publications(word).wrapping_sub(publications(self.root_word)).wrapping_sub(1) >= u32::MAX / 2 {
+                        self.cache = Cache::new(self.cache.slots());
+                    }
                     (self.root, self.root_word, self.bad_root_word) = (root, word, None);
                     self.grow();
                     Ok(self.root.revision)
@@ -264,22 +273,21 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
 
     /// What was decoded of the entry that has this hash and this key, which comes in parts.
     pub(crate) fn get(&mut self, hash: u64, key: &[&[u8]]) -> Result<Option<&Decoded>, Fault> {
-        let Some(place) = self.place_of(hash)? else { return Ok(None) };
-        let entry = self.entry(place)?;
-        Ok(is_key(&entry.key, key).then_some(&entry.decoded))
-    }
-
-    /// The entry at a place: from the cache, or checked and decoded.
-    fn entry(&mut self, place: Place) -> Result<&Entry, Fault> {
-        let head = blob::head(self.memory.as_ref(), place);
-        let kept = head.and_then(|head| self.cache.find(place, head));
-        let kept = if let Some(kept) = kept {
-            kept
-        } else {
-            let entry = self.read_entry(place)?;
-            self.cache.put(entry)
-        };
-        self.cache.entry(kept).ok_or(Fault::BadBlob { at: place.first_word() })
+        let publications = publications(self.root_word);
+        let is_asked = |entry: &Entry| is_key(&entry.key, key);
+        if self.cache.find(hash, is_asked).is_none_or(|entry| entry.publications != publications) {
+            let Some(place) = self.place_of(hash)? else { return Ok(None) };
+            let head = blob::head(self.memory.as_ref(), place);
+            match self.cache.find_mut(hash, |entry| entry.place == place && Some(entry.head) == head) {
+                // Nothing was written there since.
+                Some(entry) => entry.publications = publications,
+                None => {
+                    let entry = self.read_entry(place)?;
+                    self.cache.put(hash, entry);
+                }
+            }
+        }
+        Ok(self.cache.find(hash, is_asked).map(|entry| &entry.decoded))
     }
 
     fn read_entry(&mut self, place: Place) -> Result<Entry, Fault> {
@@ -287,7 +295,8 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let head = blob::read(self.memory.as_ref(), place, BlobKind::Entry, &mut self.buffer)?;
         let (key, value) = Change::split_blob(&self.buffer).ok_or(bad)?;
         let value = Key::decode(key).and_then(|key| Value::decode(key, value, &mut self.patterns)).ok_or(bad)?;
-        Ok(Entry { place, head, key: key.into(), decoded: value.into() })
+        let publications = publications(self.root_word);
+        Ok(Entry { publications, place, head, key: key.into(), decoded: value.into() })
     }
 
     /// Reads all of the newest table, and counts what is in it.

@@ -117,6 +117,26 @@ fn root_that_is_damaged_leaves_the_one_before_in_use() {
 }
 
 #[test]
+fn number_of_publications_that_is_damaged_brings_no_older_route_back() {
+    const ROOT: usize = 8;
+    for looks_between in [false, true] {
+        let mut routes = many(20, 80);
+        let (mut planner, mut writer, mut table) = table_of(&routes, 1 << 18);
+        assert_eq!(port_of(&mut table, 3), Ok(Some(80)));
+        let first = writer.memory()[ROOT].load(Ordering::Relaxed);
+        put_one(&mut routes, 3, 81);
+        writer.apply(&planner.plan(&routes, Revision(2))).expect("there is room");
+        if looks_between {
+            assert_eq!(port_of(&mut table, 5), Ok(Some(80)));
+        }
+        let second = writer.memory()[ROOT].load(Ordering::Relaxed);
+        let number_of_first = first >> 32 << 32 | second & 0xffff_ffff;
+        writer.memory()[ROOT].store(number_of_first, Ordering::Relaxed);
+        assert_eq!(port_of(&mut table, 3), Ok(Some(81)));
+    }
+}
+
+#[test]
 fn memory_without_a_table_is_not_opened() {
     let (_, writer, _) = table_of(&many(3, 80), 1 << 16);
     let words = image(writer.memory());
