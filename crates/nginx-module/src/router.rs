@@ -197,11 +197,11 @@ impl Texts {
             Ok(Found::NoCertificate | Found::OtherConnection) => Ok(Decision::Answer(MISDIRECTED)),
             Ok(Found::NotFound) => is_sound.map(|()| Decision::Answer(NOT_FOUND)),
             Ok(Found::Route(route)) => {
-                self.route.push_str(&route.names().origin);
+                self.route.push_str(route.origin_name());
                 is_sound.and_then(|()| self.follow(&route, request, balancer))
             }
             Ok(Found::ToHttps(route)) => {
-                self.route.push_str(&route.names().origin);
+                self.route.push_str(route.origin_name());
                 is_sound.and_then(|()| self.redirect_to_https(request))
             }
             Err(fault @ Fault::LongMatch) => {
@@ -244,7 +244,7 @@ impl Texts {
                 // Most are told no more than with any answer.
                 if route.rule().class != Class::default() || answer.fixed_text().is_none() {
                     self.location.push_str("sparrow-text-");
-                    self.location.push_str(&route.names().class);
+                    route.rule().class.push_to(&mut self.location);
                 }
                 let Some(text) = answer.fixed_text() else { return Ok(Decision::Enter) };
                 self.text.extend_from_slice(text.as_bytes());
@@ -277,7 +277,7 @@ impl Texts {
             return Ok(Decision::Answer(UNAVAILABLE));
         }
         self.location.push_str(location_of(backend));
-        self.location.push_str(&route.names().class);
+        route.rule().class.push_to(&mut self.location);
         Ok(Decision::Forward(tries))
     }
 

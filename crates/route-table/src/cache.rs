@@ -8,15 +8,23 @@ use smallvec::SmallVec;
 use crate::backend::Backend;
 use crate::certificate::Certificate;
 use crate::changes::Value;
-use crate::host_entry::HostEntry;
+use crate::host_entry::{HostEntry, HostFacts, TlsClass};
 use crate::layout::Place;
 use crate::path_rules::PathRules;
 use crate::pattern_order::PatternOrder;
 
-/// What was decoded of a blob.
+/// What connections over TLS to a host are opened with that has a certificate.
+#[derive(Debug, PartialEq, Eq)]
+pub struct HostHandshake {
+    /// The id of its certificate.
+    pub certificate: Arc<str>,
+    pub tls_class: TlsClass,
+}
+
+/// What was decoded of a blob. It is small: a worker may keep tens of thousands.
 #[derive(Debug, Clone)]
 pub enum Decoded {
-    Host(HostEntry),
+    Host(HostFacts, Option<Arc<HostHandshake>>),
     Rules(Arc<PathRules>),
     PatternOrder(Arc<PatternOrder>),
     /// The default is not carried.
@@ -28,7 +36,9 @@ pub enum Decoded {
 impl From<Value> for Decoded {
     fn from(value: Value) -> Self {
         match value {
-            Value::Host(host) => Self::Host(host),
+            Value::Host(HostEntry { facts, certificate, tls_class }) => {
+                Self::Host(facts, certificate.map(|certificate| Arc::new(HostHandshake { certificate, tls_class })))
+            }
             Value::Rules(rules) => Self::Rules(Arc::new(rules)),
             Value::PatternOrder(order) => Self::PatternOrder(Arc::new(order)),
             Value::DefaultNotCarried => Self::DefaultNotCarried,
@@ -53,18 +63,25 @@ pub struct Entry {
     pub decoded: Decoded,
 }
 
+/// Bits of a hash, of which its slot depends on none.
+fn tag(hash: u64) -> u8 {
+    hash.to_be_bytes()[0]
+}
+
 /// Slots for them, in pairs, each in that where the hash of its key says: of three that fall on one, the later stay. What is never asked for
 /// takes no more than its slot.
 #[derive(Debug)]
 pub struct Cache {
     slots: Box<[Option<Box<Entry>>]>,
+    /// Of each slot some bits of the hash of its key. There are few of them, so that looking for what is not there costs little.
+    tags: Box<[u8]>,
 }
 
 impl Cache {
     /// At least so many slots.
     pub fn new(slots: usize) -> Self {
         let slots = slots.clamp(2, 1 << 24).next_power_of_two();
-        Self { slots: (0..slots).map(|_| None).collect() }
+        Self { slots: (0..slots).map(|_| None).collect(), tags: vec![0; slots].into() }
     }
 
     /// How many slots there are.
@@ -81,7 +98,9 @@ impl Cache {
 
     /// The entry where this hash leads for which it holds.
     pub fn find(&self, hash: u64, holds: impl Fn(&Entry) -> bool) -> Option<&Entry> {
-        self.slots[self.pair(hash)].iter().flatten().find(|entry| holds(entry)).map(Box::as_ref)
+        let at =
+            self.pair(hash).find(|at| self.tags[*at] == tag(hash) && self.slots[*at].as_deref().is_some_and(&holds))?;
+        self.slots[at].as_deref()
     }
 
     /// The same, to change it.
@@ -92,14 +111,14 @@ impl Cache {
 
     /// Keeps an entry there, in place of the one that has its key, or of none, or of the older one.
     pub fn put(&mut self, hash: u64, entry: Entry) {
-        let pair = self.pair(hash);
-        let age = |slot: &&mut Option<Box<Entry>>| match &**slot {
+        let age = |at: &usize| match &self.slots[*at] {
             Some(other) if other.key == entry.key => (0, 0),
             None => (1, 0),
             Some(other) => (2, other.publications),
         };
-        if let Some(slot) = self.slots[pair].iter_mut().min_by_key(age) {
-            *slot = Some(Box::new(entry));
+        if let Some(at) = self.pair(hash).min_by_key(age) {
+            self.tags[at] = tag(hash);
+            self.slots[at] = Some(Box::new(entry));
         }
     }
 }

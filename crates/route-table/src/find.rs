@@ -13,9 +13,9 @@ use entry_model::{ACME_CHALLENGE, FixedAnswer, PathRewrite, Pattern, Redirect, S
 use smallvec::SmallVec;
 
 use crate::backend::Backend;
-use crate::cache::Decoded;
+use crate::cache::{Decoded, HostHandshake};
 use crate::fault::Fault;
-use crate::host_entry::{HostEntry, HostFacts, TlsClass};
+use crate::host_entry::{HostFacts, TlsClass};
 use crate::key::{
     ANY_HOST, BACKEND, EXACT_HOST, EXACT_PATH, HOST, MOST_HOST_BYTES, ONE_LABEL, PATTERN, PATTERN_ORDER, PREFIX, Path,
     SUFFIX, depth_bit,
@@ -26,7 +26,6 @@ use crate::path_rules::{Action, PathRules, Rule, Share, Target};
 use crate::pattern_order::{PatternOrder, PatternPlace, PatternRun};
 use crate::request::Request;
 use crate::root::{label_bit, labels};
-use crate::rule_names::RuleNames;
 use crate::table::Table;
 
 /// Hardly any host has prefixes with more different numbers of slashes: for no more, no memory is allocated.
@@ -97,9 +96,9 @@ impl Route {
         &self.rules.rules[self.index]
     }
 
-    /// What the rule is called.
-    pub fn names(&self) -> &RuleNames {
-        &self.rules.names[self.index]
+    /// What the object is called that asked for the rule, as access logs have it: `Ingress shop/web`.
+    pub fn origin_name(&self) -> &str {
+        &self.rules.origins[self.index]
     }
 
     /// What is done with the request.
@@ -119,18 +118,10 @@ pub struct FoundHost<'a> {
     pub name: &'a [u8],
     pub kind: u8,
     pub facts: HostFacts,
-    /// The id of its certificate.
-    pub certificate: Option<Arc<str>>,
-    pub tls_class: TlsClass,
+    /// None without a certificate.
+    pub handshake: Option<Arc<HostHandshake>>,
     /// The hash of what all keys of its paths begin with.
     hasher: KeyHasher,
-}
-
-impl FoundHost<'_> {
-    /// What a connection is opened with over TLS: the id of the certificate, and what its client is asked. None without a certificate.
-    fn handshake(&self) -> Option<(&str, TlsClass)> {
-        self.certificate.as_deref().map(|id| (id, self.tls_class))
-    }
 }
 
 impl<M: AsRef<[AtomicU64]>> Table<M> {
@@ -159,8 +150,10 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let host = self.find_host(host, request.listener.0)?;
         let facts = host.as_ref().map(|host| host.facts);
         if request.connection == Scheme::Https {
-            let Some(handshake) = host.as_ref().and_then(FoundHost::handshake) else { return Ok(Found::NoCertificate) };
-            if handshake.1 != request.tls_class || self.is_misdirected(handshake, request)? {
+            let Some(handshake) = host.as_ref().and_then(|host| host.handshake.as_deref()) else {
+                return Ok(Found::NoCertificate);
+            };
+            if handshake.tls_class != request.tls_class || self.is_misdirected(handshake, request)? {
                 return Ok(Found::OtherConnection);
             }
         }
@@ -183,16 +176,16 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     /// Whether a request's connection was opened for a host that now has another certificate than that of the request, or asks something
     /// else of its clients. One that was opened with the certificate before is as good as a new one. One that was opened for no host was asked what all
     /// are, whichever server nginx takes for the request.
-    fn is_misdirected(&mut self, asked: (&str, TlsClass), request: &Request<'_>) -> Result<bool, Fault> {
+    fn is_misdirected(&mut self, asked: &HostHandshake, request: &Request<'_>) -> Result<bool, Fault> {
         let (opened_for, asked_for) = (lower_case(request.server_name), lower_case(request.host));
         if opened_for.is_empty() {
-            return Ok(asked.1 != TlsClass::default());
+            return Ok(asked.tls_class != TlsClass::default());
         }
         if opened_for == asked_for {
             return Ok(false);
         }
         let opened_for = self.find_host(&opened_for, request.listener.0)?;
-        Ok(opened_for.as_ref().and_then(FoundHost::handshake) != Some(asked))
+        Ok(opened_for.as_ref().and_then(|host| host.handshake.as_deref()) != Some(asked))
     }
 
     /// The host that matches best and is at a listener, in the order of [`entry_model::HostName::candidates`].
@@ -235,12 +228,11 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let mut hasher = self.hasher();
         hasher.write(name);
         hasher.write(&[kind]);
-        let HostEntry { facts, certificate, tls_class } =
-            match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
-                Some(Decoded::Host(entry)) => entry.clone(),
-                _ => return Ok(None),
-            };
-        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, certificate, tls_class, hasher }))
+        let (facts, handshake) = match self.get(hasher.finish_with(HOST), &[name, &[kind], &[HOST]])? {
+            Some(Decoded::Host(facts, handshake)) => (*facts, handshake.clone()),
+            _ => return Ok(None),
+        };
+        Ok(facts.is_at(listener).then_some(FoundHost { name, kind, facts, handshake, hasher }))
     }
 
     /// The first rule of a host that a request matches.

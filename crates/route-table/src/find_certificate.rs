@@ -38,8 +38,8 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         let host = lower_case(host);
         self.look_up(|table| {
             let Some(found) = table.find_host(&host, listener)? else { return Ok(Handshake::Rejected) };
-            let tls_class = found.tls_class;
-            let Some(id) = found.certificate else { return Ok(Handshake::Rejected) };
+            let Some(handshake) = found.handshake else { return Ok(Handshake::Rejected) };
+            let (id, tls_class) = (Arc::clone(&handshake.certificate), handshake.tls_class);
             let session_context = [&*host, &[found.kind], &tls_class.0.to_be_bytes(), id.as_bytes()].concat();
             Ok(Handshake::Certificate { id, tls_class, session_context })
         })

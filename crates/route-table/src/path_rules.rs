@@ -14,8 +14,8 @@ use crate::bytes::{ByteReader, ByteWriter};
 use crate::fault::Fault;
 use crate::key::Path;
 use crate::match_work::MatchWork;
+use crate::origin_name::origin_name;
 use crate::request::Request;
-use crate::rule_names::RuleNames;
 
 /// The rules of a path of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,8 +26,8 @@ pub struct PathRules {
     pub pattern: Option<Pattern>,
     /// Tried in this order.
     pub rules: Box<[Rule]>,
-    /// What each is called.
-    pub names: Box<[RuleNames]>,
+    /// What the object of each is called.
+    pub origins: Box<[Box<str>]>,
 }
 
 /// A rule, as [`entry_model::Rule`].
@@ -57,6 +57,18 @@ pub struct Rule {
 /// hexadecimal digits.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Class(pub u128);
+
+impl Class {
+    /// Adds its digits to a text.
+    pub fn push_to(self, text: &mut String) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        for (two, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {
+            two.copy_from_slice(&[byte >> 4, byte & 15].map(|digit| DIGITS[usize::from(digit)]));
+        }
+        text.push_str(str::from_utf8(&digits).unwrap_or_default());
+    }
+}
 
 /// Which of its backend's endpoints a request gets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -138,8 +150,8 @@ impl PathRules {
         };
         let rules = reader.list(|reader| Rule::decode(reader, patterns))?;
         reader.end()?;
-        let names = rules.iter().map(|rule| RuleNames::new(rule.class.0, &rule.origin)).collect();
-        Some(Self { path, pattern, rules, names })
+        let origins = rules.iter().map(|rule| origin_name(&rule.origin).into()).collect();
+        Some(Self { path, pattern, rules, origins })
     }
 
     /// Whether they are for a path.

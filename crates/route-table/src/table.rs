@@ -314,7 +314,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
         Ok(contents)
     }
 
-    /// What the objects of all rules are called, as [`crate::RuleNames::origin`] has it.
+    /// What the objects of all rules are called, as [`crate::Route::origin_name`] has it.
     ///
     /// # Errors
     /// A part of the newest table is damaged.
@@ -324,7 +324,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             let mut origins = HashSet::new();
             table.walk(|table, place| {
                 if let Decoded::Rules(rules) = table.read_entry(place)?.decoded {
-                    origins.extend(rules.names.iter().map(|names| names.origin.clone()));
+                    origins.extend(rules.origins.iter().cloned());
                 }
                 Ok(())
             })?;
@@ -361,7 +361,7 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             return Err(Fault::BadBlob { at: place.first_word() });
         }
         match entry.decoded {
-            Decoded::Host(_) => contents.hosts += 1,
+            Decoded::Host(..) => contents.hosts += 1,
             Decoded::Rules(rules) => {
                 contents.paths += 1;
                 contents.rules += rules.rules.len();

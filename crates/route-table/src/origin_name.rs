@@ -1,25 +1,9 @@
-//! What a rule is called, worked out once for all of its requests.
+//! What the object of a rule is called, worked out once for all of its requests.
 
 use entry_model::{Kind, ObjectRef};
 
-/// What a rule is called.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RuleNames {
-    /// Its class in 32 hexadecimal digits, as the names of locations have it.
-    pub class: Box<str>,
-    /// The object that asked for it, as access logs have it: `Ingress shop/web`. Names of Kubernetes are plain; others, from a file,
-    /// are made so.
-    pub origin: Box<str>,
-}
-
-impl RuleNames {
-    /// Those of a rule of this class that this object asked for.
-    pub fn new(class: u128, origin: &ObjectRef) -> Self {
-        Self { class: format!("{class:032x}").into(), origin: origin_name(origin).into() }
-    }
-}
-
-fn origin_name(origin: &ObjectRef) -> String {
+/// What an object is called, as access logs have it: `Ingress shop/web`. Names of Kubernetes are plain; others, from a file, are made so.
+pub fn origin_name(origin: &ObjectRef) -> String {
     let kind = match origin.kind {
         Kind::Service => "Service ",
         Kind::Ingress => "Ingress ",
