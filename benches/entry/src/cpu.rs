@@ -88,9 +88,9 @@ pub async fn compare(
     (ours, theirs): (&Served, &Served),
     (most, reference): (f64, &str),
 ) -> Result<Figure> {
-    let length = Duration::from_secs(stage.either(4, 1));
+    let length = Duration::from_secs(stage.either(2, 1));
     let mut turns: [Vec<Turn>; 2] = Default::default();
-    for _ in 0..stage.either(7, 2) {
+    for _ in 0..stage.either(15, 2) {
         turns[0].push(turn(ours, length).await?);
         turns[1].push(turn(theirs, length).await?);
     }
