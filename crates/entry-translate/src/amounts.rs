@@ -111,14 +111,18 @@ impl AskedAmounts {
         self.of.iter().filter(|(_, own)| is_over(own)).map(|(namespace, _)| namespace.clone()).collect()
     }
 
-    /// Whether all of it is within the bounds, without what these namespaces ask for beyond their own, if it was so but for `changed`.
+    /// Whether all of it is within the bounds, without what the namespaces in `over` ask for beyond their own, if it was so before some were
+    /// `changed`. Of one in `over` that is changed it is not known.
     pub fn fit_but_for(&self, over: &BTreeSet<String>, bounds: &Bounds, changed: &[&str]) -> bool {
-        let mut own = changed.iter().filter_map(|namespace| self.of.get(*namespace));
+        let fits_alone = |namespace: &&str| {
+            let own = self.of.get(*namespace);
+            !over.contains(*namespace) && own.is_none_or(|own| own.fits(bounds, |bound| bound.namespace))
+        };
         let mut all = self.all;
         for asked in over.iter().filter_map(|namespace| self.of.get(namespace)) {
             all.take(asked.beyond(bounds));
         }
-        own.all(|own| own.fits(bounds, |bound| bound.namespace))
+        changed.iter().all(fits_alone)
             && all.fits(bounds, |bound| bound.all)
             && self.rates.len() <= bounds.rates.namespace.min(bounds.rates.all)
     }

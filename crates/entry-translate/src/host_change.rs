@@ -268,9 +268,8 @@ impl LastTranslation {
         let namespaces: Vec<&str> = changes.iter().map(|change| change.reference.key.namespace.as_str()).collect();
         // Where the first object declares TLS, annotations of the others say something else.
         let same_tls = |namespace: &&str| amounts.has_tls(namespace) == bonds.amounts.has_tls(namespace);
-        let is_over = |namespace: &&str| bonds.over.contains(*namespace);
-        let fits = amounts.fit_but_for(&bonds.over, &settings.bounds, &namespaces);
-        (fits && namespaces.iter().all(same_tls) && !namespaces.iter().any(is_over)).then_some((changes, amounts))
+        let fits = amounts.fit_but_for(&bonds.over, &settings.bounds, &namespaces) && namespaces.iter().all(same_tls);
+        fits.then_some((changes, amounts))
     }
 
     /// Who owns what from now on. None if a namespace has no rule any more: whether it has something else is not known.
