@@ -244,7 +244,7 @@ impl Texts {
                 // Most are told no more than with any answer.
                 if route.rule().class != Class::default() || answer.fixed_text().is_none() {
                     self.location.push_str("sparrow-text-");
-                    route.rule().class.push_to(&mut self.location);
+                    route.rule().class.push_digits(&mut self.location);
                 }
                 let Some(text) = answer.fixed_text() else { return Ok(Decision::Enter) };
                 self.text.extend_from_slice(text.as_bytes());
@@ -277,7 +277,7 @@ impl Texts {
             return Ok(Decision::Answer(UNAVAILABLE));
         }
         self.location.push_str(location_of(backend));
-        route.rule().class.push_to(&mut self.location);
+        route.rule().class.push_digits(&mut self.location);
         Ok(Decision::Forward(tries))
     }
 

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The checksum is the CRC-32 of the serial, of word 1 and of the bytes. No two blobs that a writer makes in a row have the same
-//! serial, so that place and word 0 name one: what was decoded of it is kept under these.
+//! serial, so that place and word 0 name one: what was decoded of it is known by these.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -43,12 +43,11 @@ impl Default for Classifier {
 }
 
 /// What rules refer to by number or id, and who decides their classes.
-#[derive(Clone, Copy)]
 pub struct RuleContext<'a> {
     pub policies: &'a Policies,
-    pub classifier: Classifier,
+    classifier: Classifier,
     /// The policy that was looked at last, and its class: most rules are treated as the one before them.
-    pub last_class: &'a Cell<Option<(PolicyId, Class)>>,
+    last_class: Cell<Option<(PolicyId, Class)>>,
 }
 
 /// What the table carries of a host.
@@ -253,8 +252,13 @@ pub fn default_path(rule: &ModelRule) -> Result<PathRef<'_>, NotCarriedReason> {
     path_of(rule).and_then(|path| if is_long { Err(NotCarriedReason::LongRules) } else { Ok(path) })
 }
 
-impl RuleContext<'_> {
-    fn class(self, rule: &ModelRule) -> Class {
+impl<'a> RuleContext<'a> {
+    /// With nothing looked at yet.
+    pub fn new(policies: &'a Policies, classifier: Classifier) -> Self {
+        Self { policies, classifier, last_class: Cell::default() }
+    }
+
+    fn class(&self, rule: &ModelRule) -> Class {
         let policy = &self.policies[rule.policy];
         if let ModelAction::Answer(answer) = &rule.action {
             return (self.classifier.of_text)(answer, policy);
@@ -266,7 +270,7 @@ impl RuleContext<'_> {
     }
 
     /// What the table carries of a host.
-    pub fn carried<'h>(self, name: &HostName, host: &'h Host, is_carried: bool) -> CarriedHost<'h> {
+    pub fn carried<'h>(&self, name: &HostName, host: &'h Host, is_carried: bool) -> CarriedHost<'h> {
         CarriedHost { host, is_carried, tls_class: (self.classifier.of_tls)(name, host, self.policies) }
     }
 
@@ -290,7 +294,7 @@ impl RuleContext<'_> {
         }
     }
 
-    fn rule(self, rule: &ModelRule) -> Rule {
+    fn rule(&self, rule: &ModelRule) -> Rule {
         let (matches, policy) = (&rule.matches, &self.policies[rule.policy]);
         let pair = |name: &str, value: &ValueMatch| (name.into(), value.clone());
         Rule {
@@ -315,7 +319,7 @@ impl RuleContext<'_> {
     }
 
     /// The bytes of the default: its path, then as the rules of a path.
-    pub fn encode_default(self, path: PathRef<'_>, rule: &ModelRule) -> Vec<u8> {
+    pub fn encode_default(&self, path: PathRef<'_>, rule: &ModelRule) -> Vec<u8> {
         let mut writer = ByteWriter::default();
         writer.u8(path.to_path().kind());
         writer.text(path.text());
@@ -324,7 +328,7 @@ impl RuleContext<'_> {
     }
 
     /// The bytes of rules that the table carries.
-    pub fn encode_rules<'r>(self, rules: impl ExactSizeIterator<Item = &'r ModelRule>) -> Vec<u8> {
+    pub fn encode_rules<'r>(&self, rules: impl ExactSizeIterator<Item = &'r ModelRule>) -> Vec<u8> {
         let mut writer = ByteWriter::default();
         writer.len16(rules.len());
         rules.for_each(|rule| self.rule(rule).encode(&mut writer));

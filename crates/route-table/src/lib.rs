@@ -42,7 +42,6 @@ mod planner;
 mod request;
 mod root;
 mod route_totals;
-
 mod space;
 mod table;
 mod trie;

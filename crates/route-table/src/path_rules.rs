@@ -59,8 +59,8 @@ pub struct Rule {
 pub struct Class(pub u128);
 
 impl Class {
-    /// Adds its digits to a text.
-    pub fn push_to(self, text: &mut String) {
+    /// Adds its 32 digits to a text: for each request, so without a formatter.
+    pub fn push_digits(self, text: &mut String) {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let mut digits = [0; 32];
         for (two, byte) in digits.chunks_exact_mut(2).zip(self.0.to_be_bytes()) {

@@ -4,7 +4,6 @@
 //! Backends and certificates are counted, so that one comes with the first that names it and goes with the last. When endpoints
 //! change, the backends that are reached at them are written anew, and nothing else.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -193,11 +192,7 @@ impl Planner {
     /// What changes from the routes that it was given last to these: at first all of a table. It costs what changed.
     pub fn plan(&mut self, routes: &Routes, revision: Revision) -> Changes {
         let before = std::mem::replace(&mut self.routes, routes.clone());
-        let last_classes: [Cell<_>; 2] = Default::default();
-        let [old, new] =
-            [(&before, &last_classes[0]), (routes, &last_classes[1])].map(|(Routes { policies, .. }, last_class)| {
-                RuleContext { policies, classifier: self.classifier, last_class }
-            });
+        let [old, new] = [&before, routes].map(|routes| RuleContext::new(&routes.policies, self.classifier));
         let mut plan = Plan { routes, changes: Vec::new(), backends: BTreeMap::new(), certificates: BTreeMap::new() };
         let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
             routes.hosts.changed_keys(&before.hosts, is_same_host)
@@ -207,9 +202,9 @@ impl Planner {
         };
         for name in changed {
             let hosts = [&before, routes].map(|routes| routes.hosts.get(name).map(AsRef::as_ref));
-            self.plan_host(&mut plan, name, (old, hosts[0]), (new, hosts[1]));
+            self.plan_host(&mut plan, name, (&old, hosts[0]), (&new, hosts[1]));
         }
-        self.plan_default(&mut plan, (old, before.default.as_ref()), (new, routes.default.as_ref()));
+        self.plan_default(&mut plan, (&old, before.default.as_ref()), (&new, routes.default.as_ref()));
         self.plan_endpoints(&mut plan, &before);
         self.plan_backends(&mut plan);
         self.plan_certificates(&mut plan, &before, routes);
@@ -246,8 +241,8 @@ impl Planner {
         &mut self,
         plan: &mut Plan<'_>,
         name: &HostName,
-        (old, old_host): (RuleContext<'_>, Option<&Host>),
-        (new, new_host): (RuleContext<'_>, Option<&Host>),
+        (old, old_host): (&RuleContext<'_>, Option<&Host>),
+        (new, new_host): (&RuleContext<'_>, Option<&Host>),
     ) {
         if !has_key(name) {
             let rules = new_host.map_or(&[][..], |host| &host.rules);
@@ -289,8 +284,8 @@ impl Planner {
     fn plan_default(
         &mut self,
         plan: &mut Plan<'_>,
-        (old, old_rule): (RuleContext<'_>, Option<&ModelRule>),
-        (new, new_rule): (RuleContext<'_>, Option<&ModelRule>),
+        (old, old_rule): (&RuleContext<'_>, Option<&ModelRule>),
+        (new, new_rule): (&RuleContext<'_>, Option<&ModelRule>),
     ) {
         let is_same = match (old_rule, new_rule) {
             (Some(rule), Some(other)) => is_same(rule, old.policies, other, new.policies),

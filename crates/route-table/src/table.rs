@@ -175,8 +175,9 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
             }
             return match read {
                 Some(root) => {
+                    let more = publications(word).wrapping_sub(publications(self.root_word));
                     // Only damage takes the number back, or leaves it: what is known of the table that had it need not be so in this one.
-                    if publications(word).wrapping_sub(publications(self.root_word)).wrapping_sub(1) >= u32::MAX / 2 {
+                    if more == 0 || more > u32::MAX / 2 {
                         self.cache = Cache::new(self.cache.slots());
                     }
                     (self.root, self.root_word, self.bad_root_word) = (root, word, None);
