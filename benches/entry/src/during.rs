@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use bench_figures::figure::{Figure, Pairs, Samples};
+use bench_figures::figure::{Figure, Pairs, Samples, time};
 use tokio::time::sleep_until;
 
 use crate::backend::Backend;
@@ -42,19 +42,26 @@ async fn measure(stage: &Stage) -> Result<Figure> {
     let entry = stage.run_from(directory.path()).await?;
     let (before, published) = (entry.reloads().await?, entry.metric(PUBLICATIONS).await?);
     let (rounds, changes) = (stage.either(27, 2), stage.either(100, 50));
-    let (mut pairs, mut sent, mut lost) = (Vec::new(), 0, 0);
+    let (mut pairs, mut idle_times, mut sent, mut lost) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..rounds {
         let ours = under_load(entry.http, changes, |number| write_to(directory.path(), number + 1)).await?;
         // What the writing itself costs is not the entry's doing.
         let quiet = under_load(entry.http, changes, |number| write_to(unread.path(), number + 1)).await?;
+        let idle = under_load(entry.http, changes, |_| Ok(())).await?;
         sent += ours.sent;
         lost += ours.lost;
+        idle_times.push(Samples::new(idle.times).quantile(0.99));
         pairs.push((Samples::new(ours.times).quantile(0.99), Samples::new(quiet.times).quantile(0.99)));
     }
     ensure!(entry.reloads().await? == before, "nginx was reloaded");
     let published = entry.metric(PUBLICATIONS).await? - published;
     let mut figure = Pairs::new(&pairs).at_most("during-p99-table", LIMIT, "without changes");
-    let _ = write!(figure.detail, "; {published} publications of {} changes; lost: {lost} of {sent}", rounds * changes);
+    let idle = time(Samples::new(idle_times).median());
+    let _ = write!(
+        figure.detail,
+        "; {idle} where nothing is written; {published} publications of {} changes; lost: {lost} of {sent}",
+        rounds * changes
+    );
     Ok(figure)
 }
 
