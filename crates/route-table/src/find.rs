@@ -190,34 +190,35 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
 
     /// The host that matches best and is at a listener, in the order of [`entry_model::HostName::candidates`].
     pub(crate) fn find_host<'a>(&mut self, host: &'a [u8], listener: u8) -> Result<Option<FoundHost<'a>>, Fault> {
-        if let Some(found) = self.host_entry(host, EXACT_HOST, listener)? {
+        let (shapes, all) = (self.root().hosts, labels(host));
+        if shapes.exact & label_bit(all) != 0
+            && let Some(found) = self.host_entry(host, EXACT_HOST, listener)?
+        {
             return Ok(Some(found));
         }
-        let patterns = self.root().patterns;
-        let dots = labels(host) - 1;
-        if patterns.one_label | patterns.suffix != 0 {
-            let mut left = dots + 1;
+        if shapes.one_label | shapes.suffix != 0 {
+            let mut left = all;
             for (at, _) in host.iter().enumerate().filter(|(_, byte)| **byte == b'.') {
                 left -= 1;
                 if at == 0 {
                     continue;
                 }
                 let parent = &host[at + 1..];
-                let is_first = left == dots;
+                let is_first = left + 1 == all;
                 if is_first
-                    && patterns.one_label & label_bit(left) != 0
+                    && shapes.one_label & label_bit(left) != 0
                     && let Some(found) = self.host_entry(parent, ONE_LABEL, listener)?
                 {
                     return Ok(Some(found));
                 }
-                if patterns.suffix & label_bit(left) != 0
+                if shapes.suffix & label_bit(left) != 0
                     && let Some(found) = self.host_entry(parent, SUFFIX, listener)?
                 {
                     return Ok(Some(found));
                 }
             }
         }
-        if patterns.any { self.host_entry(b"", ANY_HOST, listener) } else { Ok(None) }
+        if shapes.any { self.host_entry(b"", ANY_HOST, listener) } else { Ok(None) }
     }
 
     /// A host by its name, if it is at a listener.

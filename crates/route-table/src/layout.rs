@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// `SPARROWT`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWT");
 /// The version of all that is in the memory and in records. Readers take no other.
-pub const VERSION: u32 = 15;
+pub const VERSION: u32 = 16;
 /// So many publications later what was replaced is written over, at the earliest.
 pub const REUSE_AFTER: u32 = 64;
 

@@ -20,7 +20,7 @@ use crate::layout::{
     AT_CHECKSUM, AT_DRAINING, AT_HASH_KEY, AT_MAGIC, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, Place, UNIT_WORDS,
     VERSION, header_checksum, units,
 };
-use crate::root::{PatternCounts, Revision, Root};
+use crate::root::{HostCounts, HostShapes, Revision, Root};
 use crate::space::Space;
 use crate::trie::{Edit, EditError};
 use crate::word::Word;
@@ -33,7 +33,7 @@ pub struct TableWriter<M> {
     space: Space,
     root: Root,
     root_place: Place,
-    patterns: PatternCounts,
+    hosts: HostCounts,
 }
 
 /// Why no table can be made.
@@ -102,15 +102,10 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
         if words.len() < LEAST_WORDS {
             return Err(CreateError::Small);
         }
-        let root = Root {
-            trie: Word::Empty.encode(),
-            revision: Revision::default(),
-            keys: 0,
-            patterns: PatternCounts::default().patterns(),
-        };
+        let root =
+            Root { trie: Word::Empty.encode(), revision: Revision::default(), keys: 0, hosts: HostShapes::default() };
         let space = Space::new(units(words.len()));
-        let mut writer =
-            Self { memory, hash_key, space, root, root_place: Place(0), patterns: PatternCounts::default() };
+        let mut writer = Self { memory, hash_key, space, root, root_place: Place(0), hosts: HostCounts::default() };
         writer.begin().map_err(|_| CreateError::Small)?;
         Ok(writer)
     }
@@ -182,9 +177,9 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
     fn publish(&mut self, changes: &Changes) -> Result<ChangeCounts, EditError> {
         self.space.reuse();
         let words = self.memory.as_ref();
-        let (mut patterns, old_root) = (self.patterns.clone(), self.root_place);
+        let (mut hosts, old_root) = (self.hosts.clone(), self.root_place);
         let mut edit = Edit::new(words, &mut self.space, self.hash_key);
-        let made = make(&mut edit, &self.root, &mut patterns, changes).and_then(|(root, counts)| {
+        let made = make(&mut edit, &self.root, &mut hosts, changes).and_then(|(root, counts)| {
             let place = edit.write_blob(BlobKind::Root, &root.encode())?;
             Ok((root, counts, place))
         });
@@ -199,7 +194,7 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
         let replaced = std::mem::take(&mut edit.replaced);
         self.space.publish(words, place);
         self.space.replace(replaced);
-        (self.root, self.root_place, self.patterns) = (root, place, patterns);
+        (self.root, self.root_place, self.hosts) = (root, place, hosts);
         Ok(counts)
     }
 }
@@ -208,14 +203,14 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
 fn make(
     edit: &mut Edit<'_>,
     before: &Root,
-    patterns: &mut PatternCounts,
+    hosts: &mut HostCounts,
     changes: &Changes,
 ) -> Result<(Root, ChangeCounts), EditError> {
     let mut root = before.clone();
     let mut counts = ChangeCounts::default();
     let mut count = |key: &[u8], came: bool| {
         if let Some(Key::Host(host)) = Key::decode(key) {
-            patterns.count(&host, came);
+            hosts.count(&host, came);
         }
     };
     if changes.base.is_none() {
@@ -249,6 +244,6 @@ fn make(
         }
     }
     root.revision = changes.revision;
-    root.patterns = patterns.patterns();
+    root.hosts = hosts.shapes();
     Ok((root, counts))
 }
