@@ -1,12 +1,13 @@
 //! What other routes feel while routes change.
 
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 use bench_figures::figure::{Figure, Pairs, Samples, time};
-use tokio::time::sleep_until;
+use rustix::process::nice;
 
 use crate::backend::Backend;
 use crate::http::{Load, Traffic, request};
@@ -22,7 +23,7 @@ const CLIENTS: usize = 16;
 /// The longest pause of a client: far from what the machine can do, so that waiting is nginx's doing.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// The p99 of other routes while routes change fifty times a second, beside the same while as many files are written that nobody reads.
+/// The p99 of other routes while routes change fifty times a second, beside the same while nothing changes.
 ///
 /// # Errors
 /// A part fails, or nginx is reloaded.
@@ -35,31 +36,34 @@ async fn measure(stage: &Stage) -> Result<Figure> {
     let probe = [&one, &other].map(|backend| objects::service("probe", Some("127.0.0.1"), backend.address.port()));
     let directory = stage.directory()?;
     let unread = stage.directory()?;
-    let write_to = |directory: &Path, to: usize| objects::write(directory, "probe", &probe[to % 2]);
+    let writing = |directory: &Path| {
+        let (directory, probe) = (PathBuf::from(directory), probe.clone());
+        move |number: usize| objects::write(&directory, "probe", &probe[(number + 1) % 2])
+    };
     objects::write_hosts(directory.path(), stage.either(5000, 100), one.address)?;
     objects::write(directory.path(), "steady", &objects::service("steady", Some("127.0.0.1"), one.address.port()))?;
-    write_to(directory.path(), 0)?;
+    writing(directory.path())(1)?;
     let entry = stage.run_from(directory.path()).await?;
     let (before, published) = (entry.reloads().await?, entry.metric(PUBLICATIONS).await?);
     let (rounds, changes) = (stage.either(27, 2), stage.either(100, 50));
-    let (mut pairs, mut idle_times, mut sent, mut lost) = (Vec::new(), Vec::new(), 0, 0);
+    let (mut pairs, mut unread_times, mut sent, mut lost) = (Vec::new(), Vec::new(), 0, 0);
     for _ in 0..rounds {
-        let ours = under_load(entry.http, changes, |number| write_to(directory.path(), number + 1)).await?;
-        // What the writing itself costs is not the entry's doing.
-        let quiet = under_load(entry.http, changes, |number| write_to(unread.path(), number + 1)).await?;
+        let ours = under_load(entry.http, changes, writing(directory.path())).await?;
         let idle = under_load(entry.http, changes, |_| Ok(())).await?;
+        // What the writing itself costs is not the entry's doing.
+        let written = under_load(entry.http, changes, writing(unread.path())).await?;
         sent += ours.sent;
         lost += ours.lost;
-        idle_times.push(Samples::new(idle.times).quantile(0.99));
-        pairs.push((Samples::new(ours.times).quantile(0.99), Samples::new(quiet.times).quantile(0.99)));
+        unread_times.push(Samples::new(written.times).quantile(0.99));
+        pairs.push((Samples::new(ours.times).quantile(0.99), Samples::new(idle.times).quantile(0.99)));
     }
     ensure!(entry.reloads().await? == before, "nginx was reloaded");
     let published = entry.metric(PUBLICATIONS).await? - published;
     let mut figure = Pairs::new(&pairs).at_most("during-p99-table", LIMIT, "without changes");
-    let idle = time(Samples::new(idle_times).median());
+    let unread = time(Samples::new(unread_times).median());
     let _ = write!(
         figure.detail,
-        "; {idle} where nothing is written; {published} publications of {} changes; lost: {lost} of {sent}",
+        "; {unread} where as many files are written that nobody reads; {published} publications of {} changes; lost: {lost} of {sent}",
         rounds * changes
     );
     Ok(figure)
@@ -69,15 +73,21 @@ async fn measure(stage: &Stage) -> Result<Figure> {
 async fn under_load(
     address: std::net::SocketAddr,
     changes: usize,
-    change: impl Fn(usize) -> Result<()>,
+    change: impl Fn(usize) -> Result<()> + Send + 'static,
 ) -> Result<Traffic> {
     let requests = vec![request("GET", "/steady/a", "")];
     let running = Load { address, clients: CLIENTS, requests, status: 200, pause: PAUSE }.start();
     let began = Instant::now();
-    for number in 0..changes {
-        sleep_until((began + EVERY * u32::try_from(number)?).into()).await;
-        change(number)?;
-    }
-    sleep_until((began + EVERY * u32::try_from(changes)?).into()).await;
+    // Whoever makes changes is mostly on another machine: it is in nobody's way here.
+    let changing = thread::spawn(move || {
+        nice(19)?;
+        for number in 0..changes {
+            sleep((began + EVERY * u32::try_from(number)?).saturating_duration_since(Instant::now()));
+            change(number)?;
+        }
+        sleep((began + EVERY * u32::try_from(changes)?).saturating_duration_since(Instant::now()));
+        anyhow::Ok(())
+    });
+    tokio::task::spawn_blocking(|| changing.join()).await?.map_err(|_| anyhow!("what makes changes has ended"))??;
     running.stop().await
 }

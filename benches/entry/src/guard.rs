@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result};
+use rustix::fs::statvfs;
 
 /// Starts a command, tells its pid, and ends it with its directory when the standard input ends. Its children are of the
 /// same process group, so that none outlives it: nginx's workers would.
@@ -24,6 +25,17 @@ rm -rf -- "$directory"
 kill -KILL 0
 "#;
 
+/// Where files are in memory, as they are in a pod, if there is room.
+const MEMORY: &str = "/dev/shm";
+/// What no group fills.
+const ROOM: u64 = 2 << 30;
+
+/// Where directories are made: where `TMPDIR` says, else in memory.
+fn scratch() -> PathBuf {
+    let has_room = || statvfs(MEMORY).is_ok_and(|found| found.f_bavail * found.f_frsize >= ROOM);
+    if std::env::var_os("TMPDIR").is_none() && has_room() { MEMORY.into() } else { std::env::temp_dir() }
+}
+
 /// A process with a directory of its own. Dropping it ends both.
 #[derive(Debug)]
 pub struct Guarded {
@@ -39,7 +51,7 @@ impl Guarded {
     /// # Errors
     /// It cannot be started.
     pub fn start(command: impl FnOnce(&Path) -> Result<Vec<String>>) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("sparrow-bench-").tempdir()?;
+        let directory = tempfile::Builder::new().prefix("sparrow-bench-").tempdir_in(scratch())?;
         let command = command(directory.path())?;
         let mut guard = Command::new("sh")
             .args(["-c", SCRIPT, "sparrow-bench-guard"])
