@@ -57,6 +57,13 @@ pub enum Command {
     Migrate(MigrateFlags),
 }
 
+impl Command {
+    /// Whether it runs until it is told to end.
+    pub fn stays(&self) -> bool {
+        matches!(self, Command::Watch(_) | Command::Nginx(_) | Command::Run(_))
+    }
+}
+
 /// The flags of `watch`.
 #[derive(Debug, Clone, Args)]
 pub struct WatchFlags {

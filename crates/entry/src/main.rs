@@ -28,6 +28,11 @@ fn main() -> ExitCode {
     let told = filter_fn(|metadata| !SILENT.iter().any(|silent| metadata.target().starts_with(silent)));
     let log = tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr);
     tracing_subscriber::registry().with(log.with_filter(level).with_filter(told)).init();
+    if cli.command.stays()
+        && let Err(error) = nginx_process::yield_to_nginx()
+    {
+        tracing::warn!(%error, "requests may wait for what makes the configuration: its priority cannot be lowered");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let result = runtime.map_err(anyhow::Error::from).and_then(|runtime| {
         let result = runtime.block_on(commands::run(cli));

@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
+use crate::priority::start_first;
 use crate::proc::{Process, ProcessGroup};
 use crate::unloadable_module::explain_unloadable_module;
 use crate::{Error, Result, SupervisorSettings};
@@ -148,7 +149,7 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts it on a main file.
     pub(crate) fn start(settings: &SupervisorSettings, main: &Path) -> std::io::Result<Nginx> {
-        let mut child = command(settings, main).spawn()?;
+        let mut child = start_first(command(settings, main))?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         // Not waited for yet, so it is there, dead or alive.
         let process = pid.and_then(Process::find).ok_or_else(|| std::io::Error::other("/proc is not mounted"))?;

@@ -6,6 +6,8 @@ use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, getpriority_process};
+
 use crate::common::{Bench, backend, debian, eventually, programs, service, until};
 
 #[test]
@@ -36,6 +38,26 @@ fn edited_manifest_is_served_and_removed_one_is_not() {
         // It takes nginx with it.
         entry.terminate();
         assert!(bench.get("any.example", "/blog").is_none());
+    }
+}
+
+#[test]
+fn requests_come_before_changes() {
+    let bench = Bench::new(&debian());
+    bench.write("shop.yaml", &service("shop", backend("one")));
+    let entry = bench.start(&["run"]);
+    let niceness = |thread: Option<Pid>| getpriority_process(thread).unwrap();
+    let nginx = entry.nginx().unwrap();
+    let workers = fs::read_to_string(format!("/proc/{0}/task/{0}/children", nginx.as_raw_nonzero())).unwrap();
+    for pid in workers.split_whitespace().map(|pid| pid.parse().unwrap()).chain([nginx.as_raw_nonzero().get()]) {
+        assert_eq!(niceness(Pid::from_raw(pid)), niceness(None), "nginx is as nice as who starts the entry");
+    }
+    for thread in fs::read_dir(format!("/proc/{}/task", entry.pid())).unwrap().flatten() {
+        let name = fs::read_to_string(thread.path().join("comm")).unwrap();
+        // The allocator starts a thread of its own before anything else is run.
+        let nicer = if ["nginx-starter", "jemalloc_bg_thd"].contains(&name.trim()) { 0 } else { 10 };
+        let thread = thread.file_name().to_str().unwrap().parse().unwrap();
+        assert_eq!(niceness(Pid::from_raw(thread)), niceness(None) + nicer, "{name}");
     }
 }
 

@@ -1,0 +1,48 @@
+//! Who comes first where processors are scarce: nginx, then what makes its configuration.
+//!
+//! A thread passes its niceness on to what it starts, and without privileges none takes it back. So what starts nginx is a thread
+//! that keeps the niceness that the process had (setpriority(2), sched(7)).
+
+use std::io;
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
+
+/// How much nicer than nginx all other threads are: beside a worker that is never idle, they get a tenth of its processor.
+const NICENESS: i32 = 10;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// The thread that keeps the niceness.
+static FIRST: OnceLock<Sender<Job>> = OnceLock::new();
+
+/// Has nginx, which is started later, come before the calling thread and all threads that are started by it. To be called once, before any
+/// other thread is started.
+///
+/// # Errors
+/// No thread can be started, or the system refuses: the priority is as before.
+pub fn yield_to_nginx() -> io::Result<()> {
+    let (sender, jobs) = channel::<Job>();
+    thread::Builder::new().name("nginx-starter".to_owned()).spawn(move || jobs.into_iter().for_each(|job| job()))?;
+    rustix::process::nice(NICENESS)?;
+    // If it was called before, its thread is the first still.
+    let _ = FIRST.set(sender);
+    Ok(())
+}
+
+/// Starts a command with the niceness of before.
+pub(crate) fn start_first(mut command: Command) -> io::Result<Child> {
+    let Some(first) = FIRST.get() else { return command.spawn() };
+    let (sender, started) = channel();
+    let runtime = Handle::current();
+    let job = move || {
+        let _runtime = runtime.enter();
+        drop(sender.send(command.spawn()));
+    };
+    let gone = || io::Error::other("the thread that starts nginx has ended");
+    first.send(Box::new(job)).map_err(|_| gone())?;
+    started.recv().map_err(|_| gone())?
+}
