@@ -63,25 +63,38 @@ pub struct Entry {
     pub decoded: Decoded,
 }
 
-/// Bits of a hash, of which its slot depends on none.
-fn tag(hash: u64) -> u8 {
-    hash.to_be_bytes()[0]
+/// Entries are kept in chunks of so many, so that none is moved when there are more.
+const CHUNK: usize = 64;
+
+/// Where an entry is: its number, counted from one, and bits of the hash of its key, on which its slot does not depend. All zero where there
+/// is none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Slot {
+    tag: u32,
+    number: u32,
 }
 
-/// Slots for them, in pairs, each in that where the hash of its key says: of three that fall on one, the later stay. What is never asked for
-/// takes no more than its slot.
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
+}
+
+/// An entry of a cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryNumber(u32);
+
+/// Slots for entries, in pairs, each in that where the hash of its key says: of three that fall on one, the later stay. What is never asked for
+/// takes no more than its slot, and looking for it costs one look into memory.
 #[derive(Debug)]
 pub struct Cache {
-    slots: Box<[Option<Box<Entry>>]>,
-    /// Of each slot some bits of the hash of its key. There are few of them, so that looking for what is not there costs little.
-    tags: Box<[u8]>,
+    slots: Box<[Slot]>,
+    chunks: Vec<Vec<Entry>>,
 }
 
 impl Cache {
     /// At least so many slots.
     pub fn new(slots: usize) -> Self {
         let slots = slots.clamp(2, 1 << 24).next_power_of_two();
-        Self { slots: (0..slots).map(|_| None).collect(), tags: vec![0; slots].into() }
+        Self { slots: vec![Slot::default(); slots].into(), chunks: Vec::new() }
     }
 
     /// How many slots there are.
@@ -96,29 +109,55 @@ impl Cache {
         first..first + 2
     }
 
+    /// The number of a slot's entry, if there is one.
+    fn number(slot: Slot) -> Option<EntryNumber> {
+        slot.number.checked_sub(1).map(EntryNumber)
+    }
+
     /// The entry where this hash leads for which it holds.
-    pub fn find(&self, hash: u64, holds: impl Fn(&Entry) -> bool) -> Option<&Entry> {
-        let at =
-            self.pair(hash).find(|at| self.tags[*at] == tag(hash) && self.slots[*at].as_deref().is_some_and(&holds))?;
-        self.slots[at].as_deref()
+    pub fn find(&self, hash: u64, holds: impl Fn(&Entry) -> bool) -> Option<EntryNumber> {
+        let slots = self.slots[self.pair(hash)].iter().filter(|slot| slot.tag == tag(hash));
+        slots.filter_map(|slot| Self::number(*slot)).find(|number| holds(self.entry(*number)))
+    }
+
+    /// An entry.
+    pub fn entry(&self, EntryNumber(number): EntryNumber) -> &Entry {
+        &self.chunks[number as usize / CHUNK][number as usize % CHUNK]
     }
 
     /// The same, to change it.
-    pub fn find_mut(&mut self, hash: u64, holds: impl Fn(&Entry) -> bool) -> Option<&mut Entry> {
-        let pair = self.pair(hash);
-        self.slots[pair].iter_mut().flatten().find(|entry| holds(entry)).map(Box::as_mut)
+    pub fn entry_mut(&mut self, EntryNumber(number): EntryNumber) -> &mut Entry {
+        &mut self.chunks[number as usize / CHUNK][number as usize % CHUNK]
     }
 
     /// Keeps an entry there, in place of the one that has its key, or of none, or of the older one.
-    pub fn put(&mut self, hash: u64, entry: Entry) {
-        let age = |at: &usize| match &self.slots[*at] {
+    pub fn put(&mut self, hash: u64, entry: Entry) -> EntryNumber {
+        let age = |at: &usize| match Self::number(self.slots[*at]).map(|number| self.entry(number)) {
             Some(other) if other.key == entry.key => (0, 0),
             None => (1, 0),
             Some(other) => (2, other.publications),
         };
-        if let Some(at) = self.pair(hash).min_by_key(age) {
-            self.tags[at] = tag(hash);
-            self.slots[at] = Some(Box::new(entry));
+        let pair = self.pair(hash);
+        let at = pair.clone().min_by_key(age).unwrap_or(pair.start);
+        let number = match Self::number(self.slots[at]) {
+            Some(number) => {
+                *self.entry_mut(number) = entry;
+                number
+            }
+            None => self.push(entry),
+        };
+        self.slots[at] = Slot { tag: tag(hash), number: number.0 + 1 };
+        number
+    }
+
+    fn push(&mut self, entry: Entry) -> EntryNumber {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == CHUNK) {
+            self.chunks.push(Vec::with_capacity(CHUNK));
         }
+        let full = self.chunks.len() - 1;
+        let chunk = &mut self.chunks[full];
+        chunk.push(entry);
+        // There are no more entries than slots.
+        EntryNumber(u32::try_from(full * CHUNK + chunk.len() - 1).unwrap_or(u32::MAX))
     }
 }

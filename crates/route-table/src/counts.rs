@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! 0 MAGIC   1 version   2 slots   3 most routes   4, 5 key of the hash   6 checksum of 0 to 5   8 routes that have a slot
-//! 16… slots of 72 words: first those of all other routes and of none, then one for each route, near where its hash says
-//! slot: 0 hash (0 free, 1 buried)   1 bytes of the name, from when it stands there   2… name   44… counts
+//! 16… a hash for each slot (0 free, 1 buried): first those of all other routes and of none, then one for each route, near where its hash says
+//! … slots of 72 words: 0 bytes of the name, from when it stands there   1… counts   30… name
 //! ```
 //!
 //! Each count is one addition to one word. A worker that ends anywhere leaves counts that are right, less a part of its last request; if
@@ -20,7 +20,7 @@ use crate::route_totals::{BUCKETS, CountedRequest, RouteTotals, STATUS_CLASSES};
 /// `SPARROWC`.
 const MAGIC: u64 = u64::from_le_bytes(*b"SPARROWC");
 /// Readers take no other.
-const VERSION: u64 = 1;
+const VERSION: u64 = 2;
 
 const AT_SLOTS: usize = 2;
 const AT_MOST: usize = 3;
@@ -28,14 +28,14 @@ const AT_KEY: usize = 4;
 const AT_CHECKSUM: usize = 6;
 /// Changes, in a cache line of its own.
 const AT_USED: usize = 8;
-const AT_FIRST: usize = 16;
+const AT_HASHES: usize = 16;
 
 const SLOT_WORDS: usize = 72;
-const AT_NAME_BYTES: usize = 1;
-const AT_NAME: usize = 2;
-const AT_COUNTS: usize = 44;
+const AT_NAME_BYTES: usize = 0;
+const AT_COUNTS: usize = 1;
+const AT_NAME: usize = 30;
 /// The longest name of a route that has a slot of its own: an Ingress's namespace and name are shorter.
-const MOST_NAME_BYTES: usize = (AT_COUNTS - AT_NAME) * 8;
+const MOST_NAME_BYTES: usize = (SLOT_WORDS - AT_NAME) * 8;
 
 /// What is counted of a route, in this order, by status class and by bucket.
 const ABORTED: usize = STATUS_CLASSES.len();
@@ -44,7 +44,7 @@ const RECEIVED: usize = SENT + 1;
 const RETRIES: usize = RECEIVED + 1;
 const MILLISECONDS: usize = RETRIES + 1;
 const FIRST_BUCKET: usize = MILLISECONDS + 1;
-const _: () = assert!(AT_COUNTS + FIRST_BUCKET + BUCKETS <= SLOT_WORDS);
+const _: () = assert!(AT_COUNTS + FIRST_BUCKET + BUCKETS <= AT_NAME);
 
 /// A slot that nobody has.
 const FREE: u64 = 0;
@@ -95,8 +95,7 @@ pub enum CountsError {
 impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
     /// Bytes of the memory for so many routes.
     pub fn bytes(most: u32) -> u64 {
-        let slots = slots_for(most) + RESERVED.len();
-        ((AT_FIRST + slots * SLOT_WORDS) * 8) as u64
+        (words_for(slots_for(most)) * 8) as u64
     }
 
     /// Counts nothing so far, in a memory of zeros, of so many routes each for itself. The key is random.
@@ -107,7 +106,7 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
         let slots = slots_for(most);
         let header = [MAGIC, VERSION, slots as u64, most.into(), key[0], key[1]];
         let words = memory.as_ref();
-        if words.len() < AT_FIRST + (slots + RESERVED.len()) * SLOT_WORDS {
+        if words.len() < words_for(slots) {
             return Err(CountsError::Short);
         }
         for (word, value) in words.iter().zip(header.into_iter().chain([checksum(header)])) {
@@ -130,9 +129,8 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
         if !is_whole || header[..AT_SLOTS] != [MAGIC, VERSION] {
             return Err(CountsError::NoCounts);
         }
-        let room = words.len().saturating_sub(AT_FIRST) / SLOT_WORDS;
         let slots = usize::try_from(header[AT_SLOTS]).map_err(|_| CountsError::Short)?;
-        if slots.saturating_add(RESERVED.len()) > room {
+        if slots > words.len() || words_for(slots) > words.len() {
             return Err(CountsError::Short);
         }
         Ok(Self { memory, slots, most: header[AT_MOST], key: [header[AT_KEY], header[AT_KEY + 1]] })
@@ -182,7 +180,12 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
     }
 
     fn word(&self, slot: usize, index: usize) -> Option<&AtomicU64> {
-        self.memory.as_ref().get(AT_FIRST + slot * SLOT_WORDS + index)
+        self.memory.as_ref().get(first_slot(self.slots) + slot * SLOT_WORDS + index)
+    }
+
+    /// The hash of the route that has a slot.
+    fn hash_of(&self, slot: usize) -> Option<&AtomicU64> {
+        self.memory.as_ref().get(AT_HASHES + slot)
     }
 
     fn load(&self, slot: usize, index: usize) -> u64 {
@@ -201,7 +204,7 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
         for _ in 0..WINDOW {
             let mut free = None;
             for slot in window() {
-                match self.word(slot, 0)?.load(Ordering::Acquire) {
+                match self.hash_of(slot)?.load(Ordering::Acquire) {
                     word if word == hash => {
                         self.name(slot, route);
                         return Some(slot);
@@ -230,7 +233,7 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
             used.fetch_sub(1, Ordering::Relaxed);
             return None;
         }
-        let taken = self.word(slot, 0)?.compare_exchange(FREE, hash, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        let taken = self.hash_of(slot)?.compare_exchange(FREE, hash, Ordering::AcqRel, Ordering::Relaxed).is_ok();
         if !taken {
             used.fetch_sub(1, Ordering::Relaxed);
         }
@@ -277,23 +280,24 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
 
     /// The slots that routes have.
     pub(crate) fn used(&self) -> Vec<UsedSlot> {
-        let slots = (RESERVED.len()..).take(self.slots).map(|index| (index, self.load(index, 0)));
+        let hash = |index: usize| self.hash_of(index).map_or(FREE, |word| word.load(Ordering::Relaxed));
+        let slots = (RESERVED.len()..).take(self.slots).map(|index| (index, hash(index)));
         let used = slots.filter(|(_, hash)| *hash > BURIED);
         used.map(|(index, hash)| UsedSlot { index, hash, name: self.name_of(index) }).collect()
     }
 
     /// Takes a slot from its route. Whether it was still its.
     pub(crate) fn bury(&self, slot: &UsedSlot) -> bool {
-        let word = self.word(slot.index, 0);
+        let word = self.hash_of(slot.index);
         word.is_some_and(|word| word.compare_exchange(slot.hash, BURIED, Ordering::AcqRel, Ordering::Relaxed).is_ok())
     }
 
     /// Lets another route have a slot that was buried.
     pub(crate) fn free(&self, index: usize) {
-        for at in (1..SLOT_WORDS).filter_map(|at| self.word(index, at)) {
+        for at in (0..SLOT_WORDS).filter_map(|at| self.word(index, at)) {
             at.store(0, Ordering::Relaxed);
         }
-        if let Some(word) = self.word(index, 0) {
+        if let Some(word) = self.hash_of(index) {
             word.store(FREE, Ordering::Release);
         }
     }
@@ -308,6 +312,16 @@ impl<M: AsRef<[AtomicU64]>> RouteCounts<M> {
 
 fn slots_for(most: u32) -> usize {
     most.min(MOST_COUNTED_ROUTES) as usize * SLOTS_A_ROUTE
+}
+
+/// Where the slots begin: with a cache line.
+fn first_slot(slots: usize) -> usize {
+    (AT_HASHES + slots + RESERVED.len()).next_multiple_of(8)
+}
+
+/// Words of a memory with so many slots.
+fn words_for(slots: usize) -> usize {
+    first_slot(slots) + (slots + RESERVED.len()) * SLOT_WORDS
 }
 
 fn checksum(header: [u64; AT_CHECKSUM]) -> u64 {

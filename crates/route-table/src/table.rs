@@ -271,20 +271,25 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     /// What was decoded of the entry that has this hash and this key, which comes in parts.
     pub(crate) fn get(&mut self, hash: u64, key: &[&[u8]]) -> Result<Option<&Decoded>, Fault> {
         let publications = publications(self.root_word);
-        let is_asked = |entry: &Entry| is_key(&entry.key, key);
-        if self.cache.find(hash, is_asked).is_none_or(|entry| entry.publications != publications) {
-            let Some(place) = self.place_of(hash)? else { return Ok(None) };
-            let head = blob::head(self.memory.as_ref(), place);
-            match self.cache.find_mut(hash, |entry| entry.place == place && Some(entry.head) == head) {
-                // Nothing was written there since.
-                Some(entry) => entry.publications = publications,
-                None => {
-                    let entry = self.read_entry(place)?;
-                    self.cache.put(hash, entry);
-                }
-            }
+        let known = self.cache.find(hash, |entry| is_key(&entry.key, key));
+        if let Some(number) = known.filter(|number| self.cache.entry(*number).publications == publications) {
+            return Ok(Some(&self.cache.entry(number).decoded));
         }
-        Ok(self.cache.find(hash, is_asked).map(|entry| &entry.decoded))
+        let Some(place) = self.place_of(hash)? else { return Ok(None) };
+        let head = blob::head(self.memory.as_ref(), place);
+        let number = match self.cache.find(hash, |entry| entry.place == place && Some(entry.head) == head) {
+            // Nothing was written there since.
+            Some(number) => {
+                self.cache.entry_mut(number).publications = publications;
+                number
+            }
+            None => {
+                let entry = self.read_entry(place)?;
+                self.cache.put(hash, entry)
+            }
+        };
+        let entry = self.cache.entry(number);
+        Ok(is_key(&entry.key, key).then_some(&entry.decoded))
     }
 
     fn read_entry(&mut self, place: Place) -> Result<Entry, Fault> {
