@@ -124,7 +124,7 @@ impl<'a> ByteReader<'a> {
     }
 
     /// A list with its length of 16 bits in front. Its memory grows with what is read, not with what the length says.
-    pub fn list<T>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<Box<[T]>> {
+    pub fn list<T, C: FromIterator<T>>(&mut self, mut read: impl FnMut(&mut Self) -> Option<T>) -> Option<C> {
         let len = self.u16()?;
         (0..len).map(|_| read(self)).collect()
     }

@@ -39,7 +39,7 @@ impl From<Value> for Decoded {
             Value::Host(HostEntry { facts, certificate, tls_class }) => {
                 Self::Host(facts, certificate.map(|certificate| Arc::new(HostHandshake { certificate, tls_class })))
             }
-            Value::Rules(rules) => Self::Rules(Arc::new(rules)),
+            Value::Rules(rules) => Self::Rules(rules),
             Value::PatternOrder(order) => Self::PatternOrder(Arc::new(order)),
             Value::DefaultNotCarried => Self::DefaultNotCarried,
             Value::Backend(backend) => Self::Backend(Arc::new(backend)),

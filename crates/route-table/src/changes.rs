@@ -11,6 +11,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use pattern_engine::CompiledPatterns;
 use thiserror::Error;
@@ -61,7 +62,7 @@ impl fmt::Debug for Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     Host(HostEntry),
-    Rules(PathRules),
+    Rules(Arc<PathRules>),
     PatternOrder(PatternOrder),
     /// The default is not carried.
     DefaultNotCarried,
@@ -74,10 +75,10 @@ impl Value {
     pub fn decode(key: Key, bytes: &[u8], patterns: &mut CompiledPatterns) -> Option<Self> {
         match key {
             Key::Host(_) => HostEntry::decode(bytes).map(Self::Host),
-            Key::Rules(_, path) => PathRules::decode(path, bytes, patterns).map(Self::Rules),
+            Key::Rules(_, path) => PathRules::decode(path, bytes, patterns).map(Arc::new).map(Self::Rules),
             Key::PatternOrder(_) => PatternOrder::decode(bytes, patterns).map(Self::PatternOrder),
             Key::Default if bytes == DEFAULT_NOT_CARRIED => Some(Self::DefaultNotCarried),
-            Key::Default => PathRules::decode_default(bytes, patterns).map(Self::Rules),
+            Key::Default => PathRules::decode_default(bytes, patterns).map(Arc::new).map(Self::Rules),
             Key::Backend(name) => Backend::decode(name, bytes).map(Self::Backend),
             Key::Certificate(_) => Certificate::decode(bytes).map(Self::Certificate),
         }

@@ -9,6 +9,7 @@ use entry_model::{
     UrlVariable, ValueMatch, number_of_session, session_of_cookie,
 };
 use pattern_engine::CompiledPatterns;
+use smallvec::SmallVec;
 
 use crate::bytes::{ByteReader, ByteWriter};
 use crate::fault::Fault;
@@ -24,10 +25,10 @@ pub struct PathRules {
     pub path: Path,
     /// The pattern, if the path is one.
     pub pattern: Option<Pattern>,
-    /// Tried in this order.
-    pub rules: Box<[Rule]>,
+    /// Tried in this order. Of most paths there is one, and a request looks for it in one place.
+    pub rules: SmallVec<[Rule; 1]>,
     /// What the object of each is called.
-    pub origins: Box<[Box<str>]>,
+    pub origins: SmallVec<[Box<str>; 1]>,
 }
 
 /// A rule, as [`entry_model::Rule`].
@@ -110,7 +111,7 @@ pub enum Action {
     /// It is forwarded.
     Forward {
         /// Where to: one of these, by chance.
-        shares: Box<[Share]>,
+        shares: SmallVec<[Share; 1]>,
         /// What becomes of the path.
         rewrite: PathRewrite,
     },
@@ -148,7 +149,7 @@ impl PathRules {
             Path::Pattern(text) => Some(patterns.get(text).ok()?),
             Path::Exact(_) | Path::Prefix(_) => None,
         };
-        let rules = reader.list(|reader| Rule::decode(reader, patterns))?;
+        let rules: SmallVec<[Rule; 1]> = reader.list(|reader| Rule::decode(reader, patterns))?;
         reader.end()?;
         let origins = rules.iter().map(|rule| origin_name(&rule.origin).into()).collect();
         Some(Self { path, pattern, rules, origins })
@@ -444,7 +445,7 @@ fn decode_rewrite(reader: &mut ByteReader<'_>, patterns: &mut CompiledPatterns) 
         2 => Some(PathRewrite::StripPrefix),
         3 => Some(PathRewrite::ReplacePrefix(reader.text()?.to_owned())),
         4 => Some(PathRewrite::ReplaceFull(reader.text()?.to_owned())),
-        5 => Some(PathRewrite::ReplaceTarget(UrlText(reader.list(decode_url_part)?.into()))),
+        5 => Some(PathRewrite::ReplaceTarget(UrlText(reader.list(decode_url_part)?))),
         6 => Some(PathRewrite::Regex {
             pattern: patterns.get(reader.text()?).ok()?,
             template: reader.text()?.to_owned(),
