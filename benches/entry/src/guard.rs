@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::statvfs;
@@ -30,10 +31,12 @@ const MEMORY: &str = "/dev/shm";
 /// What no group fills.
 const ROOM: u64 = 2 << 30;
 
-/// Where directories are made: where `TMPDIR` says, else in memory.
-fn scratch() -> PathBuf {
+/// Where directories are made: where `TMPDIR` says, else in memory. All of one run are in the same.
+fn scratch() -> &'static Path {
+    static SCRATCH: OnceLock<PathBuf> = OnceLock::new();
     let has_room = || statvfs(MEMORY).is_ok_and(|found| found.f_bavail * found.f_frsize >= ROOM);
-    if std::env::var_os("TMPDIR").is_none() && has_room() { MEMORY.into() } else { std::env::temp_dir() }
+    let is_in_memory = || std::env::var_os("TMPDIR").is_none() && has_room();
+    SCRATCH.get_or_init(|| if is_in_memory() { MEMORY.into() } else { std::env::temp_dir() })
 }
 
 /// A process with a directory of its own. Dropping it ends both.

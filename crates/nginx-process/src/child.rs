@@ -1,15 +1,16 @@
 //! nginx's processes: the one that tests, the one that serves.
 
+use std::io::{ErrorKind, PipeReader, Read as _, pipe};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
-use tokio::process::{Child, ChildStderr, Command};
+use tokio::process::{Child, Command};
 use tokio::sync::mpsc;
 
-use crate::priority::start_first;
+use crate::priority::{spawn_first, start_first};
 use crate::proc::{Process, ProcessGroup};
 use crate::unloadable_module::explain_unloadable_module;
 use crate::{Error, Result, SupervisorSettings};
@@ -65,11 +66,8 @@ impl RevisionError {
 /// Runs `nginx -t` on a main file. It binds only what nothing else has bound, and lets it go again.
 pub(crate) async fn test(settings: &SupervisorSettings, main: &Path) -> std::result::Result<(), RevisionError> {
     let mut command = command(settings, main);
-    let mut child = command
-        .arg("-t")
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
+    command.arg("-t").stdout(Stdio::null()).kill_on_drop(true);
+    let mut child = start_first(command)
         .map_err(|error| RevisionError::Unknown(format!("cannot run {}: {error}", settings.nginx.display())))?;
     let stderr = child.stderr.take();
     let run = async {
@@ -149,15 +147,18 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Starts it on a main file.
     pub(crate) fn start(settings: &SupervisorSettings, main: &Path) -> std::io::Result<Nginx> {
-        let mut child = start_first(command(settings, main))?;
+        // nginx' workers wait for whoever reads what they log.
+        let (stderr, writer) = pipe()?;
+        let mut command = command(settings, main);
+        command.stderr(writer);
+        let child = start_first(command)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         // Not waited for yet, so it is there, dead or alive.
         let process = pid.and_then(Process::find).ok_or_else(|| std::io::Error::other("/proc is not mounted"))?;
         let (sender, emergencies) = mpsc::channel(64);
-        if let Some(stderr) = child.stderr.take() {
-            tokio::spawn(pass_on(stderr, process.pid, sender));
-        }
-        Ok(Nginx { child, group: ProcessGroup(process), emergencies, ended: None })
+        let nginx = Nginx { child, group: ProcessGroup(process), emergencies, ended: None };
+        spawn_first("nginx-stderr", move || pass_on(stderr, process.pid, &sender))?;
+        Ok(nginx)
     }
 
     pub(crate) fn pid(&self) -> i32 {
@@ -214,14 +215,19 @@ impl Drop for Nginx {
     }
 }
 
-/// Passes nginx's lines on as events, and the master's emergencies to the supervisor.
-async fn pass_on(mut stderr: ChildStderr, master: i32, emergencies: mpsc::Sender<String>) {
+/// Passes nginx's lines on as events, and the master's emergencies to the supervisor, until nginx has ended.
+fn pass_on(mut stderr: PipeReader, master: i32, emergencies: &mpsc::Sender<String>) {
     let mut line = Vec::new();
     let mut chunk = vec![0; 8192];
-    while let Ok(length @ 1..) = stderr.read(&mut chunk).await {
+    loop {
+        let length = match stderr.read(&mut chunk) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Ok(length @ 1..) => length,
+            Ok(0) | Err(_) => return,
+        };
         for &byte in &chunk[..length] {
             if byte == b'\n' {
-                pass_line(&String::from_utf8_lossy(&line), master, &emergencies);
+                pass_line(&String::from_utf8_lossy(&line), master, emergencies);
                 line.clear();
             } else if line.len() < LONGEST {
                 line.push(byte);

@@ -1,7 +1,7 @@
 //! Who comes first where processors are scarce: nginx, then what makes its configuration.
 //!
 //! A thread passes its niceness on to what it starts, and without privileges none takes it back. So what starts nginx is a thread
-//! that keeps the niceness that the process had (setpriority(2), sched(7)).
+//! that keeps the niceness that the process had (setpriority(2), sched(7)); and what nginx waits for is started by it too.
 
 use std::io;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use std::thread;
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
-/// How much nicer than nginx all other threads are: beside a worker that is never idle, they get a tenth of its processor.
+/// How much nicer than nginx all that is started later is: beside a worker that is never idle, it gets a tenth of its processor.
 const NICENESS: i32 = 10;
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -33,16 +33,25 @@ pub fn yield_to_nginx() -> io::Result<()> {
     Ok(())
 }
 
+/// Does what takes no time with the niceness of before.
+fn at_first_niceness<T: Send + 'static>(job: impl FnOnce() -> T + Send + 'static) -> io::Result<T> {
+    let Some(first) = FIRST.get() else { return Ok(job()) };
+    let (sender, done) = channel();
+    let gone = || io::Error::other("the thread that starts nginx has ended");
+    first.send(Box::new(move || drop(sender.send(job())))).map_err(|_| gone())?;
+    done.recv().map_err(|_| gone())
+}
+
 /// Starts a command with the niceness of before.
 pub(crate) fn start_first(mut command: Command) -> io::Result<Child> {
-    let Some(first) = FIRST.get() else { return command.spawn() };
-    let (sender, started) = channel();
     let runtime = Handle::current();
-    let job = move || {
+    at_first_niceness(move || {
         let _runtime = runtime.enter();
-        drop(sender.send(command.spawn()));
-    };
-    let gone = || io::Error::other("the thread that starts nginx has ended");
-    first.send(Box::new(job)).map_err(|_| gone())?;
-    started.recv().map_err(|_| gone())?
+        command.spawn()
+    })?
+}
+
+/// Starts a thread with the niceness of before.
+pub(crate) fn spawn_first(name: &'static str, job: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    at_first_niceness(move || thread::Builder::new().name(name.to_owned()).spawn(job))?.map(drop)
 }
