@@ -38,7 +38,7 @@ async fn measure(stage: &Stage) -> Result<Figure> {
     let unread = stage.directory()?;
     let writing = |directory: &Path| {
         let (directory, probe) = (PathBuf::from(directory), probe.clone());
-        move |number: usize| objects::write(&directory, "probe", &probe[(number + 1) % 2])
+        move |number: usize| objects::write(&directory, "probe", &probe[number % 2])
     };
     objects::write_hosts(directory.path(), stage.either(5000, 100), one.address)?;
     objects::write(directory.path(), "steady", &objects::service("steady", Some("127.0.0.1"), one.address.port()))?;

@@ -5,6 +5,7 @@ use std::fmt;
 use entry_model::HostName;
 
 use crate::bytes::{ByteReader, ByteWriter};
+use crate::word::Word;
 
 /// Names what was published. Whoever publishes chooses it; it only has to differ from the one before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,6 +96,11 @@ impl HostCounts {
 }
 
 impl Root {
+    /// That of a table without any route, of the revision 0.
+    pub fn empty() -> Self {
+        Self { trie: Word::Empty.encode(), revision: Revision::default(), keys: 0, hosts: HostShapes::default() }
+    }
+
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = ByteWriter::default();
         writer.u64(self.trie);

@@ -16,7 +16,7 @@ use crate::layout::{
     AT_CHECKSUM, AT_DRAINING, AT_HASH_KEY, AT_MAGIC, AT_ROOT, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, NODE_WORDS,
     Place, REUSE_AFTER, VERSION, header_checksum, load,
 };
-use crate::root::{HostShapes, Revision, Root};
+use crate::root::{Revision, Root};
 use crate::trie::LEVELS;
 use crate::word::{Word, nibble, tag};
 
@@ -134,13 +134,11 @@ impl<M: AsRef<[AtomicU64]>> Table<M> {
     /// The memory holds no table that can be read.
     pub fn open_with_cache(memory: M, entries: usize) -> Result<Self, OpenError> {
         let hash_key = read_header(memory.as_ref())?;
-        let root =
-            Root { trie: Word::Empty.encode(), revision: Revision::default(), keys: 0, hosts: HostShapes::default() };
         let mut table = Self {
             memory,
             hash_key,
             root_word: u64::MAX,
-            root,
+            root: Root::empty(),
             bad_root_word: None,
             cache: Cache::new(entries),
             grows: false,

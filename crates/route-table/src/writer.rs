@@ -20,10 +20,9 @@ use crate::layout::{
     AT_CHECKSUM, AT_DRAINING, AT_HASH_KEY, AT_MAGIC, AT_VERSION, AT_WORDS, LEAST_WORDS, MAGIC, Place, UNIT_WORDS,
     VERSION, header_checksum, units,
 };
-use crate::root::{HostCounts, HostShapes, Revision, Root};
+use crate::root::{HostCounts, Revision, Root};
 use crate::space::Space;
 use crate::trie::{Edit, EditError};
-use crate::word::Word;
 
 /// Writes a table into a memory that nobody else writes.
 #[derive(Debug)]
@@ -102,10 +101,9 @@ impl<M: AsRef<[AtomicU64]>> TableWriter<M> {
         if words.len() < LEAST_WORDS {
             return Err(CreateError::Small);
         }
-        let root =
-            Root { trie: Word::Empty.encode(), revision: Revision::default(), keys: 0, hosts: HostShapes::default() };
         let space = Space::new(units(words.len()));
-        let mut writer = Self { memory, hash_key, space, root, root_place: Place(0), hosts: HostCounts::default() };
+        let mut writer =
+            Self { memory, hash_key, space, root: Root::empty(), root_place: Place(0), hosts: HostCounts::default() };
         writer.begin().map_err(|_| CreateError::Small)?;
         Ok(writer)
     }
