@@ -119,7 +119,7 @@ async fn turn(served: &Served, length: Duration) -> Result<Turn> {
     let count = u32::try_from(answered).unwrap_or(u32::MAX).max(1);
     Ok(Turn {
         cpu: cpu / count,
-        p99: Samples::new(traffic.times).quantile(0.99),
+        p99: Samples::new(traffic.times()).quantile(0.99),
         per_second: f64::from(count) / took.as_secs_f64(),
     })
 }

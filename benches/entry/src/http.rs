@@ -130,8 +130,24 @@ pub struct Traffic {
     pub lost: u64,
     /// Why the first was lost.
     pub why: Option<String>,
+    /// The answers.
+    pub answers: Vec<Timed>,
+}
+
+/// An answer's time.
+#[derive(Debug, Clone, Copy)]
+pub struct Timed {
+    /// When its request was begun.
+    pub began: Instant,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Traffic {
     /// How long the answers took.
-    pub times: Vec<Duration>,
+    pub fn times(&self) -> Vec<Duration> {
+        self.answers.iter().map(|answer| answer.took).collect()
+    }
 }
 
 /// Clients at work.
@@ -159,7 +175,7 @@ impl Work {
         traffic.sent += 1;
         match answer {
             Ok(answer) => {
-                traffic.times.push(began.elapsed());
+                traffic.answers.push(Timed { began, took: began.elapsed() });
                 self.answered.fetch_add(1, Ordering::Relaxed);
                 Some(answer)
             }
@@ -211,7 +227,7 @@ impl Running {
             all.sent += one.sent;
             all.lost += one.lost;
             all.why = all.why.or(one.why);
-            all.times.extend(one.times);
+            all.answers.extend(one.answers);
             all
         }))
     }
@@ -276,7 +292,7 @@ mod tests {
         }
         let traffic = running.stop().await.unwrap();
         assert_eq!((traffic.lost, traffic.why), (0, None));
-        assert_eq!(traffic.times.len() as u64, traffic.sent);
+        assert_eq!(traffic.answers.len() as u64, traffic.sent);
 
         let nobody = testbed::ports::free_address().unwrap();
         let running = load(nobody).start();
