@@ -84,17 +84,22 @@ fn is_other_file(error: &io::Error) -> bool {
     [Errno::NOTDIR, Errno::LOOP, Errno::MLINK].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-/// The names in a directory, as far as they are looked at.
-fn names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
+/// What is made of the names in a directory, as far as they are looked at.
+fn read_names<T>(fd: impl AsFd, read: impl Fn(&[u8]) -> Option<T>) -> io::Result<Vec<T>> {
+    let mut found = Vec::new();
     for entry in Dir::read_from(fd)?.take(MOST_NAMES) {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if name != b"." && name != b".." {
-            names.push(name.to_owned());
+            found.extend(read(name));
         }
     }
-    Ok(names)
+    Ok(found)
+}
+
+/// The names in a directory, as far as they are looked at.
+fn names(fd: impl AsFd) -> io::Result<Vec<Vec<u8>>> {
+    read_names(fd, |name| Some(name.to_owned()))
 }
 
 /// Removes a file, or a directory with all that is in it, and nothing that a symbolic link leads to.
@@ -174,8 +179,7 @@ impl TableDir {
 
     /// The numbers of its records, in order.
     pub(crate) fn numbers(&self) -> Result<Vec<u64>> {
-        let names = names(&self.fd).map_err(Error::file("read", &self.path))?;
-        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_of(name)).collect();
+        let mut numbers = read_names(&self.fd, number_of).map_err(Error::file("read", &self.path))?;
         numbers.sort_unstable();
         Ok(numbers)
     }
@@ -233,7 +237,7 @@ impl TableDir {
 
     /// Removes all but the record of this number and those after it. Only while the volume's lock is held.
     pub(super) fn remove_before(&self, number: u64) -> Result<()> {
-        let mut names: Vec<_> = names(&self.fd).map_err(Error::file("read", &self.path))?.into_iter().collect();
+        let mut names = names(&self.fd).map_err(Error::file("read", &self.path))?;
         // The newest first: whenever this ends, what is left before the whole table begins with a whole one, too.
         names.sort_unstable_by(|one, other| other.cmp(one));
         for name in names {
