@@ -38,8 +38,11 @@ sanitize: ## Tests nginx's module with AddressSanitizer and UBSan, on an nginx b
 	@scripts/sanitize "$(SOURCE)"
 
 .PHONY: miri
-miri: ## Runs the unit tests of the route table with Miri; needs a nightly Rust with it
-	MIRIFLAGS=-Zmiri-disable-isolation PROPTEST_CASES=2 cargo +nightly miri test --target-dir target/miri --package route-table --lib
+miri: export MIRIFLAGS = -Zmiri-disable-isolation
+miri: export PROPTEST_CASES = 2
+miri: ## Runs the unit tests of the route table, and of policies and patterns, with Miri; needs a nightly Rust with it
+	cargo +nightly miri test --target-dir target/miri --lib --package route-table --package entry-model --package pattern-engine
+	cargo +nightly miri test --target-dir target/miri --lib --package entry-translate policy
 
 bench-rbd: ## Measures sparrow-rbd against librbd and the rbd tool, and fails where it is short
 	@scripts/install-deps

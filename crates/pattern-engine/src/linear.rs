@@ -139,6 +139,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "it takes hours there")]
     fn long_text_is_matched_as_a_short_one() {
         let pattern = compile("^/.*a.*[b-y]{200}(x|y)z$").expect("a pattern");
         for length in [100, 200, 8000] {
