@@ -7,12 +7,15 @@ use std::io;
 use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
+use std::time::Duration;
 
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 
 /// How much nicer than nginx all that is started later is: beside a worker that is never idle, it gets a tenth of its processor.
 const NICENESS: i32 = 10;
+/// How long it asks to run at a time, longer than nginx: so a worker that has a request takes its processor at once.
+const SLICE: Duration = Duration::from_millis(20);
 
 type Job = Box<dyn FnOnce() + Send>;
 
@@ -27,7 +30,11 @@ static FIRST: OnceLock<Sender<Job>> = OnceLock::new();
 pub fn yield_to_nginx() -> io::Result<()> {
     let (sender, jobs) = channel::<Job>();
     thread::Builder::new().name("nginx-starter".to_owned()).spawn(move || jobs.into_iter().for_each(|job| job()))?;
-    rustix::process::nice(NICENESS)?;
+    let niceness = rustix::process::nice(NICENESS)?;
+    // Without it, nginx waits until what runs beside it has had its slice.
+    if let Err(error) = time_slice::set(SLICE, niceness) {
+        tracing::debug!(%error, "no long slices can be had");
+    }
     // If it was called before, its thread is the first still.
     let _ = FIRST.set(sender);
     Ok(())

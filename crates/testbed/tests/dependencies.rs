@@ -28,7 +28,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("exposition", &[]),
     ("nginx-conf", &["entry-model", "pattern-engine"]),
     ("nginx-module", &["entry-model", "route-table", "table-memory"]),
-    ("nginx-process", &["route-table", "table-memory"]),
+    ("nginx-process", &["route-table", "table-memory", "time-slice"]),
     ("pattern-engine", &["entry-model"]),
     ("rbd", &["ceph", "rbd-format", "rbd-model"]),
     // What describes the API is built without librados.
@@ -40,6 +40,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("table-memory", &[]),
     ("testbed", &[]),
     ("texts", &[]),
+    ("time-slice", &[]),
 ];
 
 /// The crates that are pure: no clock, no files, no network, no processes. Each with the crates of others on which it may

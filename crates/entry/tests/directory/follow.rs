@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -47,19 +48,28 @@ fn requests_come_before_changes() {
     bench.write("shop.yaml", &service("shop", backend("one")));
     let entry = bench.start(&["run"]);
     let niceness = |thread: Option<Pid>| getpriority_process(thread).unwrap();
+    // How long it asks to run at a time, in nanoseconds: told by Linux since it can be asked for.
+    let slice = |process: &Path| -> Option<u64> {
+        let told = fs::read_to_string(process.join("sched")).ok()?;
+        told.lines().find(|line| line.starts_with("se.slice"))?.rsplit(':').next()?.trim().parse().ok()
+    };
+    let usual = slice("/proc/thread-self".as_ref());
     let nginx = entry.nginx().unwrap();
     let workers = fs::read_to_string(format!("/proc/{0}/task/{0}/children", nginx.as_raw_nonzero())).unwrap();
     for pid in workers.split_whitespace().map(|pid| pid.parse().unwrap()).chain([nginx.as_raw_nonzero().get()]) {
         assert_eq!(niceness(Pid::from_raw(pid)), niceness(None), "nginx is as nice as who starts the entry");
+        assert_eq!(slice(format!("/proc/{pid}").as_ref()), usual, "nginx has the slices of who starts the entry");
     }
     for thread in fs::read_dir(format!("/proc/{}/task", entry.pid())).unwrap().flatten() {
         // It may have ended.
         let Ok(name) = fs::read_to_string(thread.path().join("comm")) else { continue };
+        let slice = slice(&thread.path());
         let thread = thread.file_name().to_str().unwrap().parse().unwrap();
         let Ok(found) = getpriority_process(Pid::from_raw(thread)) else { continue };
         // The allocator starts a thread of its own before anything else is run.
         let is_first = ["nginx-starter", "nginx-stderr", "jemalloc_bg_thd"].contains(&name.trim());
         assert_eq!(found, if is_first { niceness(None) } else { (niceness(None) + 10).min(19) }, "{name}");
+        assert_eq!(slice, if is_first { usual } else { usual.map(|_| 20_000_000) }, "{name}");
     }
 }
 
