@@ -66,7 +66,7 @@ async fn measure(stage: &Stage) -> Result<Figure> {
     objects::write(directory.path(), "probe", &probe[0])?;
     let entry = stage.run_from(directory.path()).await?;
     let (before, published) = (entry.reloads().await?, entry.metric(PUBLICATIONS).await?);
-    let (pairs, rounds) = stage.either((9, 4), (1, 2));
+    let (pairs, rounds) = stage.either((9, 8), (1, 2));
     // One set of clients for all spells: connecting is no part of any of them.
     let requests = vec![request("GET", "/steady/a", "")];
     let running = Load { address: entry.http, clients: CLIENTS, requests, status: 200, pause: PAUSE }.start();
