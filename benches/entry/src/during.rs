@@ -25,7 +25,7 @@ const CLIENTS: usize = 16;
 /// The longest pause of a client: far from what the machine can do, so that waiting is nginx's doing.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// How long a spell takes: briefly, so that what else goes on in the machine is felt by all kinds alike.
+/// How long a spell takes. It is short, so that all kinds feel alike what else goes on in the machine.
 const SPELL: Duration = Duration::from_millis(500);
 /// What clients sent this long after a spell began is not counted: what the spell before it left behind is done by then.
 const CHANGEOVER: Duration = Duration::from_millis(100);
@@ -105,7 +105,7 @@ async fn measure(stage: &Stage) -> Result<Figure> {
     Ok(figure)
 }
 
-/// Makes what happens in all spells of so many pairs, each of so many rounds of turns: the pair, the kind and the begin of each.
+/// Makes what happens in all spells of so many pairs, each of so many rounds of turns: the pair and the kind of each, and when it began.
 fn make_changes(
     pairs: usize,
     rounds: usize,

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore = "it takes hours there")]
+    #[cfg_attr(miri, ignore = "Miri takes hours for it")]
     fn patterns_are_kept_up_to_a_bound() {
         let (mut patterns, mut most) = (CompiledPatterns::default(), 0);
         for number in 0..2_000 {

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    #[cfg_attr(miri, ignore = "it takes hours there")]
+    #[cfg_attr(miri, ignore = "Miri takes hours for it")]
     fn long_text_is_matched_as_a_short_one() {
         let pattern = compile("^/.*a.*[b-y]{200}(x|y)z$").expect("a pattern");
         for length in [100, 200, 8000] {

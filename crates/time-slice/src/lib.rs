@@ -5,7 +5,6 @@
 //! (<https://docs.kernel.org/scheduler/sched-eevdf.html>).
 
 use std::io;
-use std::mem::zeroed;
 use std::time::Duration;
 
 /// Has the calling thread, and all that it starts later, threads and processes, ask to run so long at a time: 0.1 to 100 ms, and what is
@@ -14,12 +13,16 @@ use std::time::Duration;
 /// # Errors
 /// The system refuses: a greater priority than the thread has, or a filter of system calls. All is as before.
 pub fn set(slice: Duration, niceness: i32) -> io::Result<()> {
-    // SAFETY: it has numbers only, of which zero is one.
-    let mut wanted: libc::sched_attr = unsafe { zeroed() };
-    wanted.size = size_of::<libc::sched_attr>().try_into().unwrap_or_default();
-    wanted.sched_policy = libc::SCHED_OTHER.try_into().unwrap_or_default();
-    wanted.sched_nice = niceness;
-    wanted.sched_runtime = slice.as_nanos().try_into().unwrap_or(u64::MAX);
+    let wanted = libc::sched_attr {
+        size: size_of::<libc::sched_attr>().try_into().unwrap_or(u32::MAX),
+        sched_policy: libc::SCHED_OTHER.unsigned_abs(),
+        sched_flags: 0,
+        sched_nice: niceness,
+        sched_priority: 0,
+        sched_runtime: slice.as_nanos().try_into().unwrap_or(u64::MAX),
+        sched_deadline: 0,
+        sched_period: 0,
+    };
     let (of_caller, flags): (libc::pid_t, libc::c_uint) = (0, 0);
     // SAFETY: the system reads so many bytes as `size` says, which are those of `wanted`, and keeps none of them.
     match unsafe { libc::syscall(libc::SYS_sched_setattr, of_caller, &raw const wanted, flags) } {

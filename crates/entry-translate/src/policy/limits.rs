@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    #[cfg_attr(miri, ignore = "it takes hours there")]
+    #[cfg_attr(miri, ignore = "Miri takes hours for it")]
     fn few_rates_are_counted_for() {
         for (asked, expected) in [
             (0, 0),
