@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use testbed::ports::free_address;
 use tokio::time::sleep;
 
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Held};
 use crate::http;
 
 /// How long it may take to become ready.
@@ -43,6 +43,14 @@ impl Entry {
         let entry = Self { process, http, admin };
         until_ready(&entry.process, admin, Duration::from_millis(20)).await?;
         Ok(entry)
+    }
+
+    /// [`Guarded::hold`]: nginx goes on.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hold(&self) -> Result<Held> {
+        self.process.hold()
     }
 
     /// The end of what it has said.

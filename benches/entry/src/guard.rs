@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result};
 use rustix::fs::statvfs;
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Starts a command, tells its pid, and ends it with its directory when the standard input ends. Its children are of the
 /// same process group, so that none outlives it: nginx's workers would.
@@ -95,6 +96,26 @@ impl Guarded {
     pub fn runs(&self) -> bool {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
         stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+    }
+
+    /// Stops it, not its children, until what this gives is dropped.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn hold(&self) -> Result<Held> {
+        let pid = Pid::from_raw(i32::try_from(self.pid)?).context("a process id")?;
+        kill_process(pid, Signal::STOP).context("stop a process")?;
+        Ok(Held(pid))
+    }
+}
+
+/// A process that is stopped. Dropping this has it go on.
+#[derive(Debug)]
+pub struct Held(Pid);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = kill_process(self.0, Signal::CONT);
     }
 }
 

@@ -14,7 +14,7 @@ use testbed::ports::free_address;
 use tokio::time::sleep;
 
 use crate::backend::Backend;
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Held};
 use crate::http;
 use crate::objects;
 use crate::settled::{Limit, Turns, answers, figures, settle};
@@ -126,7 +126,7 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
     flags.push(format!("--controller={CONTROLLER}"));
     let entry = stage.run(&flags).await?;
     let reloads = entry.reloads().await?;
-    let (_traefik, address) = start(&binary, server.admin_kubeconfig()).await?;
+    let (traefik, address) = start(&binary, server.admin_kubeconfig()).await?;
     let api = Api::<Ingress>::namespaced(client, NAMESPACE);
     let (batches, each) = stage.either((5, 5), (3, 1));
     let mut turns = [Turns::default(), Turns::default()];
@@ -134,8 +134,9 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
         let (mut our_batch, mut their_batch) = (Vec::new(), Vec::new());
         for _ in 0..each {
             // Both follow each change: one is measured on the way there, the other on the way back.
-            our_batch.push(changed(&api, entry.http, [entry.http, address], 0, ports).await?);
-            their_batch.push(changed(&api, address, [entry.http, address], 1, ports).await?);
+            let both = [entry.http, address];
+            our_batch.push(changed(&api, (entry.http, || traefik.hold()), both, 0, ports).await?);
+            their_batch.push(changed(&api, (address, || entry.hold()), both, 1, ports).await?);
         }
         for (turns, batch) in turns.iter_mut().zip([our_batch, their_batch]) {
             turns.times.extend_from_slice(&batch);
@@ -147,10 +148,11 @@ async fn beside(stage: &Stage, others: u16) -> Result<Vec<Figure>> {
 }
 
 /// Waits until both answer from one backend and have rested, then leads the Ingress to the other: how long one of them
-/// answers from the old one.
+/// answers from the old one, while the other is held. Nobody runs both on a node, and each would wait for processors that the
+/// other takes.
 async fn changed(
     api: &Api<Ingress>,
-    measured: SocketAddr,
+    (measured, hold_other): (SocketAddr, impl Fn() -> Result<Held>),
     both: [SocketAddr; 2],
     from: usize,
     ports: [u16; 2],
@@ -163,6 +165,7 @@ async fn changed(
         }
     }
     sleep(REST).await;
+    let _held = hold_other()?;
     let change = async {
         let to = 1 - from;
         let patch = json!({ "spec": { "rules": [rule("probe", answers(from)[1], ports[to])] } });
