@@ -15,7 +15,8 @@ use std::sync::Arc;
 
 use crate::{
     ACME_CHALLENGE, Action, Backend, BackendAddress, EndpointsId, HostName, Listener, ListenerId, ListenerSet, Match,
-    ObjectRef, Policies, Policy, PolicyId, Request, Scheme, SortedMap, StreamPort, StreamRoute, TlsPassthrough,
+    ObjectRef, Policies, Policy, PolicyId, Request, RuleList, Scheme, SortedMap, StreamPort, StreamRoute,
+    TlsPassthrough,
 };
 
 /// Everything that is served.
@@ -49,7 +50,7 @@ pub struct Host {
     pub certificate: Option<CertificateId>,
     /// Sorted as they are tried, by [`Match::precedence`], then the older object's first. Without any, nothing is found there:
     /// the name is kept for its owner.
-    pub rules: Vec<Rule>,
+    pub rules: RuleList,
     /// Whether what no rule matches is not found, though there is a default: that is another namespace's.
     pub closed: bool,
 }

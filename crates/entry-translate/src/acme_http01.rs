@@ -59,7 +59,7 @@ pub fn inherit_rules(
             }
         }
         host.rules.extend(more);
-        host.rules.sort_by(|a, b| a.matches.precedence(&b.matches));
+        host.rules.sort();
     }
 }
 

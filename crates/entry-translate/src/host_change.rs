@@ -348,7 +348,7 @@ impl LastTranslation {
             if is_same {
                 continue;
             }
-            self.put_host(name.clone(), now);
+            self.put_host(name.clone(), now.as_ref());
         }
         self.drop_unused_policies(merger);
     }

@@ -296,8 +296,8 @@ impl HostMerger {
                     }
                 }
                 closing.actions.apply(&mut rules);
-                merged.host =
-                    Arc::new(Host { certificate: tls.selected().map(|selected| selected.id.clone()), rules, closed });
+                let certificate = tls.selected().map(|selected| selected.id.clone());
+                merged.host = Arc::new(Host { certificate, rules: rules.into(), closed });
                 (merged.tls, merged.connections, merged.closing) = (tls, connections, closing);
             }
             tls_passthrough.extend(merged.tls_passthrough().map(|passthrough| (name.clone(), passthrough)));
@@ -408,11 +408,12 @@ impl HostMerger {
             *claims = Arc::clone(new);
         }
         let mut host = Host::clone(&merged.host);
-        for (rule, won) in host.rules.iter_mut().zip(&merged.won) {
+        for (place, won) in merged.won.iter().enumerate().take(host.rules.len()) {
             let (claims, index) = &merged.candidates[*won];
             if Arc::ptr_eq(claims, new) {
-                *rule = self.rule(name, &new.rules[*index], &merged.tls, &merged.connections, origin);
+                let mut rule = self.rule(name, &new.rules[*index], &merged.tls, &merged.connections, origin);
                 merged.place(&new.rules[*index], &mut rule.matches.path);
+                host.rules[place] = rule;
             }
         }
         merged.host = Arc::new(host);

@@ -286,7 +286,7 @@ impl LastTranslation {
                     if let Some(passthrough) = merger.tls_passthrough(&name) {
                         tls_passthrough.insert(name.clone(), passthrough);
                     }
-                    self.put_host(name, Some(host));
+                    self.put_host(name, Some(&host));
                 }
             }
             claims.remove(&before);
@@ -308,8 +308,16 @@ impl LastTranslation {
     }
 
     /// Puts a host in, or takes it out.
-    pub fn put_host(&mut self, name: HostName, host: Option<Arc<Host>>) {
-        for rule in host.iter().flat_map(|host| &host.rules) {
+    pub fn put_host(&mut self, name: HostName, host: Option<&Arc<Host>>) {
+        let hosts = &mut self.translation.routes.hosts;
+        let before = match host {
+            Some(host) => hosts.insert(name, Arc::clone(host)),
+            None => hosts.remove(&name),
+        };
+        let none = Arc::default();
+        let [now, before] = [host, before.as_ref()].map(|host| host.unwrap_or(&none));
+        let [came, went] = now.rules.unshared(&before.rules);
+        for rule in came {
             let number = rule.policy.0 as usize;
             if number >= self.policy_uses.len() {
                 self.policy_uses.resize(number + 1, 0);
@@ -319,12 +327,7 @@ impl LastTranslation {
                 *self.endpoint_uses.entry(id.clone()).or_default() += 1;
             }
         }
-        let hosts = &mut self.translation.routes.hosts;
-        let before = match host {
-            Some(host) => hosts.insert(name, host),
-            None => hosts.remove(&name),
-        };
-        for rule in before.iter().flat_map(|host| &host.rules) {
+        for rule in went {
             self.policy_uses[rule.policy.0 as usize] -= 1;
             for id in endpoints_of(&rule.action) {
                 if let Some(uses) = self.endpoint_uses.get_mut(id) {

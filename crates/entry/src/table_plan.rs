@@ -5,7 +5,7 @@
 //!        └► what they need ─► frame
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{Action, Certificate, CertificateId, Host, HostName, ObjectRef, Policy, Routes, Rule, SortedMap};
@@ -24,8 +24,9 @@ pub struct TablePlan {
     /// The hosts that were planned last.
     hosts: SortedMap<HostName, Arc<Host>>,
     /// What is told of rules of the table whose backends this nginx cannot reach, or of which it cannot read what they ask for, by host.
-    /// The default has no host.
-    notes: BTreeMap<Option<HostName>, Vec<RenderNote>>,
+    notes: BTreeMap<HostName, Vec<(Arc<Rule>, RenderNote)>>,
+    /// The same of the default.
+    default_notes: Vec<RenderNote>,
     /// The revision that was planned last.
     revision: Revision,
     /// The revision that was published last; none before the first.
@@ -51,6 +52,7 @@ impl Default for TablePlan {
             needs: FrameNeeds::of_any(),
             hosts: SortedMap::default(),
             notes: BTreeMap::new(),
+            default_notes: Vec::new(),
             revision: Revision(0),
             published: None,
             changes: Changes { base: None, revision: Revision(0), changes: Vec::new() },
@@ -76,22 +78,34 @@ impl TablePlan {
         self.certificates[0] = routes.certificates.clone();
         let before = std::mem::replace(&mut self.hosts, routes.hosts.clone());
         let (mut added, mut seen) = (FrameNeeds::default(), SeenRules::default());
+        let none = Arc::default();
         for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
-            let host = self.hosts.get(name);
+            let [host, old] = [&self.hosts, &before].map(|hosts| hosts.get(name));
             let tls = host.and_then(|host| HostTls::of(name, host, &routes.policies));
-            let rules = || host.into_iter().flat_map(|host| &host.rules);
-            added.add(rules(), &routes.policies, tls.as_ref(), &mut seen);
+            let [host, old] = [host.unwrap_or(&none), old.unwrap_or(&none)];
+            let [came, went] = host.rules.unshared(&old.rules);
+            // What each rule needs depends on what clients are asked over TLS, which is so for all of a host.
+            let is_asked_alike = self.needs.tls_of(name) == tls.as_ref();
+            let to_add = if is_asked_alike { came } else { host.rules.as_shared() };
+            added.add(to_add.iter().map(AsRef::as_ref), &routes.policies, tls.as_ref(), &mut seen);
             self.needs.set_tls(name, tls);
-            let notes: Vec<_> = rules().flat_map(|rule| rule_notes(rule, routes.policy(rule), settings)).collect();
-            if notes.is_empty() {
-                self.notes.remove(&Some(name.clone()));
-            } else {
-                self.notes.insert(Some(name.clone()), notes);
+            let mut notes = self.notes.remove(name).unwrap_or_default();
+            if !notes.is_empty() {
+                let gone: HashSet<*const Rule> = went.iter().map(Arc::as_ptr).collect();
+                notes.retain(|(rule, _)| !gone.contains(&Arc::as_ptr(rule)));
+            }
+            notes.extend(
+                came.iter().flat_map(|rule| {
+                    rule_notes(rule, routes.policy(rule), settings).map(|note| (Arc::clone(rule), note))
+                }),
+            );
+            if !notes.is_empty() {
+                self.notes.insert(name.clone(), notes);
             }
         }
         routes.default.iter().for_each(|rule| added.add_default(rule, routes.policy(rule)));
         let of_default = routes.default.iter().flat_map(|rule| rule_notes(rule, routes.policy(rule), settings));
-        self.notes.insert(None, of_default.collect());
+        self.default_notes = of_default.collect();
         if !self.needs.cover(&added) {
             // The frame changes anyway, so what nobody needs any more goes with it.
             self.needs = FrameNeeds::of(routes);
@@ -104,7 +118,8 @@ impl TablePlan {
             .planner
             .not_carried()
             .map(|rule| RenderNote { object: rule.origin.clone(), message: rule.to_string() });
-        self.notes.values().flatten().cloned().chain(not_carried)
+        let of_rules = self.notes.values().flatten().map(|(_, note)| note);
+        of_rules.chain(&self.default_notes).cloned().chain(not_carried)
     }
 
     /// What the routes that were planned last need of the frame.
@@ -211,7 +226,7 @@ mod tests {
         let mut policies = Policies::default();
         let timeouts = Timeouts { read: Some(std::time::Duration::from_secs(read)), ..Timeouts::default() };
         let policy = policies.intern(&Policy { timeouts, ..Policy::default() });
-        let host = Host { rules: vec![forward("/", port, policy)], ..Host::default() };
+        let host = Host { rules: vec![forward("/", port, policy)].into(), ..Host::default() };
         Routes {
             listeners: Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]),
             hosts: [(HostName::Exact("a.example".to_owned()), Arc::new(host))].into(),
@@ -262,7 +277,7 @@ mod tests {
         let policy = Policy { client_certificates: asked, client_tls, ..Policy::default() };
         let policy = routes.policies.intern(&policy);
         for (_, host) in routes.hosts.iter_mut() {
-            Arc::make_mut(host).rules = vec![forward("/", port, policy)];
+            Arc::make_mut(host).rules = vec![forward("/", port, policy)].into();
         }
         routes
     }
@@ -341,7 +356,7 @@ mod tests {
         let access = Access { basic_auth, ..Access::default() };
         let policy = routes.policies.intern(&Policy { access, ..Policy::default() });
         let rules = vec![forward("/closed", 80, policy), forward("/", 80, routes.default.as_ref().unwrap().policy)];
-        let host = Host { rules, ..Host::default() };
+        let host = Host { rules: rules.into(), ..Host::default() };
         routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
         let (mut plan, settings) = (TablePlan::default(), Settings::default());
         plan.plan(&routes, &settings);
@@ -368,7 +383,7 @@ mod tests {
                 let share = forward.backends[0].clone();
                 forward.backends =
                     weights.iter().map(|weight| WeightedBackend { weight: *weight, ..share.clone() }).collect();
-                let host = Host { rules: vec![rule], ..Host::default() };
+                let host = Host { rules: vec![rule].into(), ..Host::default() };
                 routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
                 routes
             };
@@ -390,7 +405,7 @@ mod tests {
             let policy = routes.policies.intern(&Policy { answer_headers, ..Policy::default() });
             let answer = Action::Answer(FixedAnswer::new(200, None, text).unwrap());
             let host = Host {
-                rules: vec![Rule { action: answer.clone(), ..forward(path, 80, policy) }],
+                rules: vec![Rule { action: answer.clone(), ..forward(path, 80, policy) }].into(),
                 closed: true,
                 ..Host::default()
             };

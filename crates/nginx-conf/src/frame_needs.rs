@@ -162,6 +162,11 @@ impl FrameNeeds {
         }
     }
 
+    /// What was said of a host that its clients are asked over TLS.
+    pub fn tls_of(&self, name: &HostName) -> Option<&HostTls> {
+        self.tls.get(name)
+    }
+
     /// Whether a frame that has these has the locations and upstreams that others need.
     pub fn cover(&self, others: &Self) -> bool {
         others.locations.is_subset(&self.locations)
@@ -285,7 +290,7 @@ mod tests {
             origin: ObjectRef::new(Kind::Ingress, key),
         };
         let name = HostName::Exact("a.example".to_owned());
-        let host = Host { rules: vec![rule], ..Host::default() };
+        let host = Host { rules: vec![rule].into(), ..Host::default() };
         let tls = HostTls::of(&name, &host, &policies);
         let mut added = FrameNeeds::default();
         added.add(&host.rules, &policies, tls.as_ref(), &mut SeenRules::default());

@@ -21,10 +21,17 @@ impl HostTls {
     /// None of a host whose clients are asked what all are, and of all other hosts. All rules of a host that say something say the same.
     pub fn of(name: &HostName, host: &Host, policies: &Policies) -> Option<Self> {
         let origin = host.rules.first().filter(|_| *name != HostName::Any)?.origin.clone();
-        let all = || host.rules.iter().map(|rule| &policies[rule.policy]);
-        let mut certificates = all().filter_map(|policy| policy.client_certificates.as_ref());
-        let verification = certificates.find_map(ClientCertificates::verification).cloned();
-        let client_tls = all().map(|policy| &policy.client_tls).find(|tls| !tls.is_default()).cloned();
+        let (mut verification, mut client_tls, mut last) = (None, None, None);
+        for rule in &host.rules {
+            // Most are treated as the one before.
+            if last.replace(rule.policy) == Some(rule.policy) {
+                continue;
+            }
+            let policy = &policies[rule.policy];
+            let asked = || policy.client_certificates.as_ref().and_then(ClientCertificates::verification).cloned();
+            verification = verification.or_else(asked);
+            client_tls = client_tls.or_else(|| Some(policy.client_tls.clone()).filter(|tls| !tls.is_default()));
+        }
         (verification.is_some() || client_tls.is_some()).then(|| Self {
             verification,
             client_tls: client_tls.unwrap_or_default(),

@@ -580,7 +580,7 @@ fn routes(pem: Option<(Vec<u8>, Vec<u8>)>) -> impl Strategy<Value = Routes> {
                 if let Some(id) = id.as_ref().filter(|_| index % 3 != 2) {
                     certificates.insert(id.clone(), certificate.clone());
                 }
-                named.insert(name, Arc::new(Host { certificate: id, rules, closed: false }));
+                named.insert(name, Arc::new(Host { certificate: id, rules: rules.into(), closed: false }));
             }
             let https = if https { vec![SocketAddr::from(([127, 0, 0, 1], 8443))] } else { Vec::new() };
             let listeners = Listener::built_in(&[SocketAddr::from(([127, 0, 0, 1], 8080))], &https);
@@ -757,7 +757,7 @@ fn template_gets_every_value() {
         origin: object("web"),
     };
     let rules = vec![rule(PathMatch::Exact("/b".to_owned())), rule(PathMatch::Prefix("/a".to_owned()))];
-    let hosts = [(HostName::Any, Arc::new(Host { rules, ..Host::default() }))].into();
+    let hosts = [(HostName::Any, Arc::new(Host { rules: rules.into(), ..Host::default() }))].into();
     let routes = Routes { hosts, ..Routes::default() };
     let revision = render_template(PLACES, &routes, &Settings::default()).unwrap();
     let text = std::str::from_utf8(&revision.files["nginx.conf"]).unwrap();

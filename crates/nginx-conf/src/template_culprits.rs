@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use entry_model::{Host, ObjectRef, Routes, SortedMap};
+use entry_model::{Host, ObjectRef, Routes, RuleList, SortedMap};
 
 use crate::TemplateError;
 
@@ -40,7 +40,8 @@ pub fn find_culprits(
 fn only(routes: &Routes, objects: &[&ObjectRef]) -> Routes {
     let theirs = |origin: &ObjectRef| objects.binary_search(&origin).is_ok();
     let hosts = routes.hosts.iter().filter_map(|(name, host)| {
-        let rules: Vec<_> = host.rules.iter().filter(|rule| theirs(&rule.origin)).cloned().collect();
+        let rules = host.rules.as_shared().iter().filter(|rule| theirs(&rule.origin));
+        let rules: RuleList = rules.cloned().collect();
         (!rules.is_empty()).then(|| (name.clone(), Arc::new(Host { rules, ..Host::clone(host) })))
     });
     let hosts: SortedMap<_, _> = hosts.collect();

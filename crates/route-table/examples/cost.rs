@@ -155,7 +155,7 @@ fn measure_patterns(number: usize, of_number: impl Fn(usize) -> String, path: &s
     let mut rules: Vec<_> = (0..number).map(|number| pattern_rule(&of_number(number), 80)).collect();
     let mut apply = |rules: &[Rule], revision| {
         let mut routes = Routes::default();
-        let host = Host { rules: rules.to_vec(), ..Host::default() };
+        let host = Host { rules: rules.iter().cloned().collect(), ..Host::default() };
         routes.hosts.insert(HostName::Exact(host_name(0)), Arc::new(host));
         let start = Instant::now();
         let record = planner.plan(&routes, Revision(revision)).encode();

@@ -172,7 +172,7 @@ fn rewrite_of(rule: &ModelRule) -> Option<&PathRewrite> {
 }
 
 /// Whether the order of these rules' patterns does not fit into a blob.
-fn is_order_long(rules: &[ModelRule]) -> bool {
+fn is_order_long(rules: &[Arc<ModelRule>]) -> bool {
     PatternOrder::encode(rules).is_none_or(|order| order.len() > MOST_ORDER_BYTES)
 }
 
@@ -210,18 +210,31 @@ fn most_bytes(rule: &ModelRule) -> usize {
 /// Rules by their paths, in their order.
 pub type RulesByPath<'a> = BTreeMap<PathRef<'a>, Vec<&'a ModelRule>>;
 
-/// All of a host's rules that have a path of some of them.
-pub fn rules_of_paths<'a>(rules: &'a [ModelRule], some: impl Iterator<Item = &'a ModelRule>) -> RulesByPath<'a> {
-    let path = |rule: &'a ModelRule| PathRef::of(&rule.matches.path);
-    let mut by_path: RulesByPath<'a> = some.map(|rule| (path(rule), Vec::new())).collect();
-    if !by_path.is_empty() {
-        for rule in rules {
-            if let Some(rules) = by_path.get_mut(&path(rule)) {
-                rules.push(rule);
-            }
-        }
+/// All of a host's rules, which are sorted, that have a path of some of them.
+pub fn rules_of_paths<'a>(
+    rules: &'a [Arc<ModelRule>],
+    some: impl Iterator<Item = &'a Arc<ModelRule>>,
+) -> RulesByPath<'a> {
+    let mut by_path = RulesByPath::new();
+    for rule in some {
+        let path = &rule.matches.path;
+        by_path.entry(PathRef::of(path)).or_insert_with(|| rules_of_path(rules, path));
     }
     by_path
+}
+
+/// The rules of a path. There may be very many others, so these are not looked at, but for patterns: those of the same text stand where
+/// each object's own puts them.
+fn rules_of_path<'a>(rules: &'a [Arc<ModelRule>], path: &PathMatch) -> Vec<&'a ModelRule> {
+    let among = if matches!(path, PathMatch::Regex(_)) {
+        rules
+    } else {
+        let start = rules.partition_point(|rule| rule.matches.path.precedence(path).is_lt());
+        let rest = &rules[start..];
+        &rest[..rest.partition_point(|rule| rule.matches.path.precedence(path).is_eq())]
+    };
+    let is_of_path = |rule: &&ModelRule| PathRef::of(&rule.matches.path) == PathRef::of(path);
+    among.iter().map(AsRef::as_ref).filter(is_of_path).collect()
 }
 
 /// The path by which the table finds a rule, or why it does not carry it.
@@ -234,14 +247,15 @@ pub fn path_of(rule: &ModelRule) -> Result<PathRef<'_>, NotCarriedReason> {
 
 /// What keeps a host out of the table, of which it is known that none but some of its rules do. `by_path` has all rules of
 /// their paths.
-pub fn obstacles<'a>(host: &'a Host, suspects: &'a [ModelRule], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
-    let refused = |rule: &'a ModelRule| Some(Obstacle::rule(rule, path_of(rule).err()?));
+pub fn obstacles<'a>(host: &'a Host, suspects: &'a [Arc<ModelRule>], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
+    let refused = |rule: &'a Arc<ModelRule>| Some(Obstacle::rule(rule, path_of(rule).err()?));
     let is_long =
         |rules: &&Vec<&ModelRule>| rules.iter().map(|rule| most_bytes(rule)).sum::<usize>() > MOST_RULES_BYTES;
     let long = by_path.values().filter(is_long).flatten();
     let long = long.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongRules));
-    let of_order = || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(&host.rules));
-    let order = suspects.iter().any(is_of_pattern).then(of_order).flatten();
+    let of_order =
+        || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(host.rules.as_shared()));
+    let order = suspects.iter().any(|rule| is_of_pattern(rule)).then(of_order).flatten();
     let order = order.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongPatternOrder));
     suspects.iter().filter_map(refused).chain(long).chain(order).collect()
 }
@@ -339,15 +353,15 @@ impl<'a> RuleContext<'a> {
 
 impl<'a> CarriedHost<'a> {
     /// The rules that go into the table: none of a host that is not carried.
-    pub fn rules(self) -> &'a [ModelRule] {
-        if self.is_carried { &self.host.rules } else { &[] }
+    pub fn rules(self) -> &'a [Arc<ModelRule>] {
+        if self.is_carried { self.host.rules.as_shared() } else { &[] }
     }
 
     /// Whether the same is known of a host, beside its rules, as far as the rules of it that differ tell: so of one with very
     /// many not all have to be looked at.
-    pub fn is_known_alike(self, other: Self, differing: &[ModelRule], others: &[ModelRule]) -> bool {
+    pub fn is_known_alike(self, other: Self, differing: &[Arc<ModelRule>], others: &[Arc<ModelRule>]) -> bool {
         let Host { certificate, rules, closed } = self.host;
-        let is_alike = |(one, other): (&ModelRule, &ModelRule)| {
+        let is_alike = |(one, other): (&Arc<ModelRule>, &Arc<ModelRule>)| {
             (one.listeners, &one.matches.path) == (other.listeners, &other.matches.path)
         };
         self.is_carried

@@ -53,16 +53,24 @@ fn is_tried_alike(rule: &ModelRule, other: &ModelRule) -> bool {
 
 /// Whether hosts with the same policies are the same.
 fn is_same_host(host: &Arc<Host>, other: &Arc<Host>) -> bool {
-    let are_tried_alike = || host.rules.iter().zip(&other.rules).all(|(rule, other)| is_tried_alike(rule, other));
-    Arc::ptr_eq(host, other) || host == other && are_tried_alike()
+    let is_same_rule = |(rule, other): (&Arc<ModelRule>, &Arc<ModelRule>)| {
+        Arc::ptr_eq(rule, other) || rule == other && is_tried_alike(rule, other)
+    };
+    let are_same_rules = || host.rules.as_shared().iter().zip(other.rules.as_shared()).all(is_same_rule);
+    let of_host = |host: &Arc<Host>| (host.certificate.clone(), host.closed, host.rules.len());
+    Arc::ptr_eq(host, other) || of_host(host) == of_host(other) && are_same_rules()
 }
 
-/// The rules that differ, of old and new ones: what lies between those that are the same at the beginning and at the end.
+/// The rules that differ, of old and new ones: what lies between those that are the same at the beginning and at the end. Rules
+/// that both share are the same if numbers stand for the same policies, and are not looked at then.
 fn differing_rules<'a>(
-    (old, old_policies): (&'a [ModelRule], &Policies),
-    (new, new_policies): (&'a [ModelRule], &Policies),
-) -> [&'a [ModelRule]; 2] {
-    let same = |(old, new): &(&ModelRule, &ModelRule)| is_same(old, old_policies, new, new_policies);
+    (old, old_policies): (&'a [Arc<ModelRule>], &Policies),
+    (new, new_policies): (&'a [Arc<ModelRule>], &Policies),
+    do_policies_agree: bool,
+) -> [&'a [Arc<ModelRule>]; 2] {
+    let same = |(old, new): &(&Arc<ModelRule>, &Arc<ModelRule>)| {
+        do_policies_agree && Arc::ptr_eq(old, new) || is_same(old, old_policies, new, new_policies)
+    };
     let start = old.iter().zip(new).take_while(same).count();
     let (old, new) = (&old[start..], &new[start..]);
     let end = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
@@ -95,6 +103,8 @@ fn has_key(name: &HostName) -> bool {
 struct Plan<'a> {
     /// What is planned.
     routes: &'a Routes,
+    /// Whether numbers of policies stand for the same as before.
+    do_policies_agree: bool,
     changes: Vec<Change>,
     /// Backends by name.
     backends: BTreeMap<String, BackendChange>,
@@ -126,8 +136,8 @@ impl Plan<'_> {
     fn put_host(
         &mut self,
         name: &HostName,
-        (old, went): (Option<CarriedHost<'_>>, &[ModelRule]),
-        (new, came): (Option<CarriedHost<'_>>, &[ModelRule]),
+        (old, went): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
+        (new, came): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
     ) {
         let key = Key::Host(name.clone());
         match (old, new) {
@@ -150,10 +160,10 @@ impl Plan<'_> {
     fn put_pattern_order(
         &mut self,
         name: &HostName,
-        (old, went): (Option<CarriedHost<'_>>, &[ModelRule]),
-        (new, came): (Option<CarriedHost<'_>>, &[ModelRule]),
+        (old, went): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
+        (new, came): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
     ) {
-        if !went.iter().chain(came).any(is_of_pattern) {
+        if !went.iter().chain(came).any(|rule| is_of_pattern(rule)) {
             return;
         }
         let key = Key::PatternOrder(name.clone());
@@ -193,8 +203,14 @@ impl Planner {
     pub fn plan(&mut self, routes: &Routes, revision: Revision) -> Changes {
         let before = std::mem::replace(&mut self.routes, routes.clone());
         let [old, new] = [&before, routes].map(|routes| RuleContext::new(&routes.policies, self.classifier));
-        let mut plan = Plan { routes, changes: Vec::new(), backends: BTreeMap::new(), certificates: BTreeMap::new() };
-        let changed: Vec<&HostName> = if agree(new.policies, old.policies) {
+        let mut plan = Plan {
+            routes,
+            do_policies_agree: agree(new.policies, old.policies),
+            changes: Vec::new(),
+            backends: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+        };
+        let changed: Vec<&HostName> = if plan.do_policies_agree {
             routes.hosts.changed_keys(&before.hosts, is_same_host)
         } else {
             let all: BTreeSet<_> = routes.hosts.keys().chain(before.hosts.keys()).collect();
@@ -245,15 +261,16 @@ impl Planner {
         (new, new_host): (&RuleContext<'_>, Option<&Host>),
     ) {
         if !has_key(name) {
-            let rules = new_host.map_or(&[][..], |host| &host.rules);
+            let rules = new_host.map_or(&[][..], |host| host.rules.as_shared());
             let long: Vec<_> = rules.iter().map(|rule| Obstacle::rule(rule, NotCarriedReason::LongHost)).collect();
             self.note(name, &long);
             return;
         }
         let old_host = old_host.map(|host| old.carried(name, host, !self.not_carried.contains_key(name)));
         let old_rules = old_host.map_or(&[][..], CarriedHost::rules);
-        let rules = new_host.map_or(&[][..], |host| &host.rules);
-        let [mut went, mut came] = differing_rules((old_rules, old.policies), (rules, new.policies));
+        let rules = new_host.map_or(&[][..], |host| host.rules.as_shared());
+        let [mut went, mut came] =
+            differing_rules((old_rules, old.policies), (rules, new.policies), plan.do_policies_agree);
         let mut by_path = rules_of_paths(rules, came.iter().chain(went));
         // What was carried, and stays as it is, keeps nothing out.
         let obstacles = new_host.map(|host| obstacles(host, came, &by_path)).unwrap_or_default();

@@ -77,7 +77,7 @@ fn routes(asked: &Asked) -> Routes {
         let rules = &mut Arc::make_mut(&mut of_host).rules;
         rules.push(Rule { listeners: *listeners, ..rule(&n.to_string(), matches.clone()) });
         // Stable: of equal ones the older comes first.
-        rules.sort_by(|a, b| a.matches.precedence(&b.matches));
+        rules.sort();
         hosts.insert(host.clone(), of_host);
     }
     Routes { listeners: Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]), hosts, ..Routes::default() }
@@ -178,7 +178,7 @@ proptest! {
 
 /// Routes with one host.
 fn one_host(rules: Vec<Rule>) -> Routes {
-    let host = Host { rules, ..Host::default() };
+    let host = Host { rules: rules.into(), ..Host::default() };
     Routes { hosts: [(HostName::Any, Arc::new(host))].into(), ..Routes::default() }
 }
 

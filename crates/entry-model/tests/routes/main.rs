@@ -6,4 +6,5 @@ mod host;
 mod passthrough;
 mod policies;
 mod rewrite;
+mod rule_list;
 mod support;

@@ -18,7 +18,7 @@ fn routes() -> Routes {
         (exact("gone.example"), Some(0)),
         (HostName::Any, None),
     ] {
-        let host = Host { rules: vec![rule("web", Match::any())], ..Host::default() };
+        let host = Host { rules: vec![rule("web", Match::any())].into(), ..Host::default() };
         routes.hosts.insert(name.clone(), Arc::new(host));
         if let Some(port) = port {
             let backend = (port > 0).then(|| backend(port).address);

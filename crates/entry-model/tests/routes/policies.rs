@@ -37,7 +37,7 @@ fn routes_are_equal_whatever_ids_their_policies_have() {
         }
         let mut rule = rule("a", Match::any());
         rule.policy = policies.intern(&policy(bytes));
-        let hosts = [(HostName::Any, Arc::new(Host { rules: vec![rule], ..Host::default() }))].into();
+        let hosts = [(HostName::Any, Arc::new(Host { rules: vec![rule].into(), ..Host::default() }))].into();
         Routes { hosts, policies, ..Routes::default() }
     };
     assert_eq!(routes(&[1, 2], 2), routes(&[2, 3], 2));

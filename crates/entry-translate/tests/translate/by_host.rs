@@ -297,6 +297,24 @@ fn changed(after: &Routes, before: &Routes) -> Vec<String> {
 }
 
 #[test]
+fn host_shares_with_what_it_was_the_rules_that_are_as_they_were() {
+    let mut snapshot = Snapshot::default();
+    for n in 0..100 {
+        snapshot.put(exposed(&format!("web-{n}"), []));
+    }
+    let (mut translator, settings) = (Translator::default(), settings());
+    let rules = |built: Translation| built.routes.hosts[&entry_model::HostName::Any].rules.clone();
+    let before = rules(translator.translate(&snapshot, &settings));
+    let mut moved = exposed("web-7", []);
+    moved.ports[0].port = 81;
+    snapshot.put(moved);
+    let after = rules(translator.translate(&snapshot, &settings));
+    let names =
+        after.unshared(&before).map(|rules| rules.iter().map(|rule| &*rule.origin.key.name).collect::<Vec<_>>());
+    assert_eq!(names, [["web-7"], ["web-7"]]);
+}
+
+#[test]
 fn only_hosts_of_a_change_are_rebuilt() {
     let mut snapshot = Snapshot::default();
     snapshot.put(class("sparrow"));

@@ -208,7 +208,11 @@ fn assert_sound(snapshot: &Snapshot, built: &Translation, settings: &TranslateSe
         assert!(settings.has_https() || host.certificate.is_none());
     }
     for host in built.routes.hosts.values() {
-        assert!(host.rules.windows(2).all(|two| place(&two[0]) < place(&two[1])), "not in order: {:#?}", host.rules);
+        assert!(
+            host.rules.as_shared().windows(2).all(|two| place(&two[0]) < place(&two[1])),
+            "not in order: {:#?}",
+            host.rules
+        );
         assert!(host.certificate.iter().all(|id| built.routes.certificates.contains_key(id)));
         let redirects = host.rules.iter().any(|rule| built.routes.policy(rule).redirect_to_https);
         assert!(host.certificate.is_some() || !redirects || asks);
@@ -309,7 +313,8 @@ proptest! {
         snapshot.put(young);
         let mut after = translate(&snapshot, &settings());
         for host in after.routes.hosts.values_mut() {
-            Arc::make_mut(host).rules.retain(|rule| rule.origin != object);
+            let host = Arc::make_mut(host);
+            host.rules = host.rules.iter().filter(|rule| rule.origin != object).cloned().collect();
         }
         after.routes.hosts.retain(|_, host| !host.rules.is_empty());
         after.routes.certificates = before.routes.certificates.clone();

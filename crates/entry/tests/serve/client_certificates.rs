@@ -94,7 +94,7 @@ pub fn hosts<const N: usize>(hosts: [(&str, Option<ClientCertificates>); N]) -> 
         let id = CertificateId(format!("{:0>64}", routes.certificates.len()).into());
         let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
         routes.certificates.insert(id.clone(), Certificate { origin: object("certificate"), chain, key }.into());
-        let host = Host { certificate: Some(id), rules: vec![rule], closed: true };
+        let host = Host { certificate: Some(id), rules: vec![rule].into(), closed: true };
         routes.hosts.insert(HostName::Exact(name.to_owned()), Arc::new(host));
     }
     routes
@@ -408,7 +408,7 @@ fn no_way_to_say_a_host_leads_past_its_demand() {
     routes.hosts.insert(HostName::Any, any);
     let host = routes.hosts.get_mut(&HostName::Exact("one.example".to_owned())).unwrap();
     let kept = Arc::make_mut(host);
-    kept.rules = vec![Rule { policy: kept.rules[0].policy, ..forward(prefix("/"), backend("secret"), false) }];
+    kept.rules = vec![Rule { policy: kept.rules[0].policy, ..forward(prefix("/"), backend("secret"), false) }].into();
     let names = [
         None,
         Some("one.example"),

@@ -17,7 +17,7 @@ fn hosts(hosts: impl IntoIterator<Item = (String, ClientTls)>) -> Routes {
         let id = CertificateId(format!("{:0>64}", routes.certificates.len()).into());
         let (chain, key) = (made.cert.pem().into_bytes(), made.signing_key.serialize_pem().into_bytes());
         routes.certificates.insert(id.clone(), Certificate { origin: object("certificate"), chain, key }.into());
-        let host = Host { certificate: Some(id), rules: vec![rule], closed: true };
+        let host = Host { certificate: Some(id), rules: vec![rule].into(), closed: true };
         routes.hosts.insert(HostName::Exact(name), Arc::new(host));
     }
     routes

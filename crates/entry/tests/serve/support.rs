@@ -318,7 +318,8 @@ pub fn routes<const N: usize>(hosts: [(&str, Vec<Rule>); N]) -> Routes {
         None if name == "*" => HostName::Any,
         None => HostName::Exact(name.to_owned()),
     };
-    let hosts = hosts.into_iter().map(|(name, rules)| (named(name), Host { rules, ..Host::default() }.into()));
+    let hosts =
+        hosts.into_iter().map(|(name, rules)| (named(name), Host { rules: rules.into(), ..Host::default() }.into()));
     Routes { hosts: hosts.collect(), policies: policies(), ..Routes::default() }
 }
 

@@ -107,7 +107,7 @@ fn clients_cannot_speak_for_others_nor_see_how_connections_go_on() {
     let backends = Backends::start();
     let mut routes = backends.routes();
     // One that serves every name.
-    let any = Host { rules: vec![forward(prefix("/"), backends.plain.address, false)], ..Host::default() };
+    let any = Host { rules: vec![forward(prefix("/"), backends.plain.address, false)].into(), ..Host::default() };
     routes.hosts.insert(HostName::Any, any.into());
     certify(&mut routes, &HostName::Any, "3c", &["any.example"]);
     for binary in binaries() {

@@ -485,7 +485,7 @@ pub fn routes(hosts: impl IntoIterator<Item = (String, Vec<Rule>)>) -> Routes {
     };
     let hosts = hosts.into_iter().map(|(name, mut rules)| {
         rules.sort_by(|one, other| one.matches.precedence(&other.matches));
-        (named(&name), Host { rules, ..Host::default() }.into())
+        (named(&name), Host { rules: rules.into(), ..Host::default() }.into())
     });
     Routes { hosts: hosts.collect(), policies: policies(), ..Routes::default() }
 }

@@ -45,7 +45,9 @@ impl TableGenerator {
         };
         for host in hosts {
             let rules = vec![rule(host)];
-            self.routes.hosts.insert(HostName::Exact(host.clone()), Host { rules, ..Host::default() }.into());
+            self.routes
+                .hosts
+                .insert(HostName::Exact(host.clone()), Host { rules: rules.into(), ..Host::default() }.into());
         }
     }
 

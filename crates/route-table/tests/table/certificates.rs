@@ -19,7 +19,7 @@ fn certificate(text: &str) -> Arc<Certificate> {
 }
 
 fn host(certificate: Option<&str>, rules: Vec<Rule>) -> Arc<Host> {
-    Arc::new(Host { certificate: certificate.map(id), rules, closed: false })
+    Arc::new(Host { certificate: certificate.map(id), rules: rules.into(), closed: false })
 }
 
 fn exact(name: &str) -> HostName {

@@ -233,7 +233,7 @@ fn rule_says_whether_a_key_chooses_its_endpoint_and_its_backend_is_found_by_name
         let policy = routes.policies.intern(&Policy { balancing, ..Policy::default() });
         let action = Action::Forward(Forward::to(backend(2), PathRewrite::Keep));
         let rule = entry_model::Rule { policy, action, ..rule("a", Match::any()) };
-        let host = entry_model::Host { rules: vec![rule], ..Default::default() };
+        let host = entry_model::Host { rules: vec![rule].into(), ..Default::default() };
         routes.hosts.insert(HostName::Exact("a.example".to_owned()), Arc::new(host));
         revision += 1;
         writer.apply(&planner.plan(&routes, Revision(revision))).expect("there is room");
@@ -259,7 +259,7 @@ fn change_of_endpoints_writes_the_backends_that_have_them() {
         let action = Action::Forward(Forward::to(of_web(protocol), PathRewrite::Keep));
         let rule = entry_model::Rule { action, ..rule(host, Match::any()) };
         let host = HostName::Exact(host.to_owned());
-        routes.hosts.insert(host, Arc::new(entry_model::Host { rules: vec![rule], ..Default::default() }));
+        routes.hosts.insert(host, Arc::new(entry_model::Host { rules: vec![rule].into(), ..Default::default() }));
     }
     let addresses = |numbers: &[u8]| -> Vec<std::net::SocketAddr> {
         numbers.iter().map(|number| ([10, 1, 0, *number], 8080).into()).collect()

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_model::{
-    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, ValueMatch,
+    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, RuleList, Scheme,
+    ValueMatch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -69,7 +70,8 @@ fn asked(method: &'static str, path: &'static str, headers: Vec<(&'static str, &
 
 /// Routes of one host.
 fn one_host(rules: Vec<Rule>) -> entry_model::Routes {
-    let mut routes = empty();
+    let (mut routes, mut rules) = (empty(), RuleList::from(rules));
+    rules.sort();
     routes.hosts.insert(HostName::Any, Arc::new(Host { rules, ..Host::default() }));
     routes
 }
@@ -275,7 +277,7 @@ fn tls_that_a_proxy_has_taken_off_asks_for_no_certificate() {
 fn host_that_no_request_is_for_is_reported_and_takes_no_place() {
     let long = HostName::Exact("a".repeat(254));
     let mut routes = one_host(vec![rule("plain", Match::any())]);
-    routes.hosts.insert(long, Arc::new(Host { rules: vec![rule("long", Match::any())], ..Host::default() }));
+    routes.hosts.insert(long, Arc::new(Host { rules: vec![rule("long", Match::any())].into(), ..Host::default() }));
     let (planner, _, mut table) = table_of(&routes, 1 << 16);
     let reasons: Vec<_> = planner.not_carried().map(|not| (&*not.origin.key.name, not.reason)).collect();
     assert_eq!(reasons, [("long", NotCarriedReason::LongHost)]);

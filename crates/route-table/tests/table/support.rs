@@ -275,7 +275,7 @@ pub fn put_host(routes: &mut Routes, name: HostName, (rules, has_certificate, cl
         rules.into_iter().map(|(rule, policy)| Rule { policy: routes.policies.intern(&policy), ..rule }).collect();
     rules.sort_by(|a, b| a.matches.precedence(&b.matches));
     let certificate = has_certificate.then(|| CertificateId("0123abcd".into()));
-    routes.hosts.insert(name, Arc::new(Host { certificate, rules, closed }));
+    routes.hosts.insert(name, Arc::new(Host { certificate, rules: rules.into(), closed }));
 }
 
 /// Routes of hosts and a default.
@@ -558,7 +558,7 @@ pub fn put_one(routes: &mut Routes, number: usize, port: u16) {
         ..rule(&number.to_string(), Match::path(PathMatch::Prefix("/a".to_owned())))
     };
     let name = HostName::Exact(format!("host-{number}.example"));
-    routes.hosts.insert(name, Arc::new(Host { rules: vec![rule], ..Host::default() }));
+    routes.hosts.insert(name, Arc::new(Host { rules: vec![rule].into(), ..Host::default() }));
 }
 
 /// The port to which a request of the host of a number leads.

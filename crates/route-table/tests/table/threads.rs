@@ -55,7 +55,7 @@ fn readers_never_miss_a_route_that_moves() {
     };
     let routes = |rules: Vec<Rule>| {
         let mut routes = many(0, 80);
-        routes.hosts.insert(HostName::Any, Arc::new(Host { rules, ..Host::default() }));
+        routes.hosts.insert(HostName::Any, Arc::new(Host { rules: rules.into(), ..Host::default() }));
         routes
     };
     let both = [
