@@ -48,6 +48,8 @@ pub struct MadeOfAll {
     /// When, in seconds since 1970, the same snapshot gives something else.
     pub changes_at: Option<i64>,
     pub bonds: Option<HostBonds>,
+    /// Whether some asked for what others hold.
+    pub is_contested: bool,
 }
 
 /// An object that leads elsewhere than before.
@@ -70,7 +72,7 @@ impl LastTranslation {
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         translation: &Translation,
-        MadeOfAll { changes_at, bonds }: MadeOfAll,
+        MadeOfAll { changes_at, bonds, is_contested }: MadeOfAll,
         Caches { claims, merger, .. }: &Caches,
     ) -> Option<Self> {
         // Hosts whose rules were added to from other hosts change with these.
@@ -88,7 +90,16 @@ impl LastTranslation {
             Some(named.map(move |named| (named, reference.clone())))
         });
         let users = users.flatten().collect();
-        let (snapshot, settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
+        let (snapshot, mut settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
+        // The next one begins with what this one decided, of which the same comes: what Secrets hold that is good is good, and who holds
+        // what goes on holding it. What is told of that may be something else where others ask for it, or where there is no room for all.
+        settings.last_good = Arc::clone(&translation.last_good);
+        if let [own] = &mut settings.host_owners[..]
+            && !is_contested
+            && bonds.as_ref().is_some_and(|bonds| bonds.over.is_empty())
+        {
+            *own = Arc::clone(&translation.host_owners);
+        }
         let mut named_by_operator = stream_services::named_services(&snapshot, &settings.stream_services);
         named_by_operator.extend(settings.defaults.default_backend.iter().map(|default| default.service.clone()));
         let mut policy_uses = vec![0; translation.routes.policies.id_count()];
@@ -462,14 +473,12 @@ mod tests {
         mut snapshot: Snapshot,
         change: impl FnOnce(&mut Snapshot, &mut TranslateSettings) -> bool,
     ) -> Option<usize> {
-        let mut settings = TranslateSettings::default();
+        let mut settings = TranslateSettings { host_owners: vec![Arc::default()], ..TranslateSettings::default() };
         let mut translator = Translator::default();
-        for _ in 0..2 {
-            // What the first has made of owners is what the second begins with.
-            let translation = translator.translate(&snapshot, &settings);
-            settings.host_owners = vec![translation.host_owners];
-            settings.last_good = translation.last_good;
-        }
+        // What it makes of owners is what the next one begins with.
+        let translation = translator.translate(&snapshot, &settings);
+        settings.host_owners = vec![translation.host_owners];
+        settings.last_good = translation.last_good;
         change(&mut snapshot, &mut settings);
         translator.retargeted(&snapshot, &settings)
     }

@@ -290,8 +290,8 @@ fn way_among(other: Option<Ingress>, change: impl FnOnce(&mut Cluster)) -> Way {
     cluster.snapshot.put(denied);
     cluster.snapshot.ingresses.extend(other.map(|other| (other.meta.key().into(), other.into())));
     let mut translator = Translator::default();
+    // Where others ask for a host, what the first makes of owners tells something else of that.
     for _ in 0..2 {
-        // What the first has made of owners is what the second begins with.
         let built = translator.translate(&cluster.snapshot, &cluster.settings);
         cluster.remember(&built);
     }
@@ -334,6 +334,21 @@ fn short_way_is_for_what_is_decided_on_few_hosts() {
         cluster.snapshot.put(service("new"));
     });
     assert_eq!(with_service, Way::Short);
+}
+
+#[test]
+fn first_change_takes_the_short_way() {
+    let mut cluster = small_cluster(HostOwnership::Namespace, None, Bounds::NONE);
+    let mut translator = Translator::default();
+    // What it makes of owners, and of Secrets, is what the next one begins with.
+    let built = translator.translate(&cluster.snapshot, &cluster.settings);
+    assert_eq!(translator.last_way(), Way::Whole);
+    assert!(built.host_owners != cluster.settings.host_owners[0] && built.last_good != cluster.settings.last_good);
+    cluster.remember(&built);
+    cluster.snapshot.put(with_rule("new", Some("new.example.com"), vec![prefix("/")]));
+    let built = translator.translate(&cluster.snapshot, &cluster.settings);
+    assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+    assert_eq!(translator.last_way(), Way::Short);
 }
 
 #[test]
