@@ -185,7 +185,12 @@ impl<'a, 'b> ClaimIndex<'a, 'b> {
             && let Some(above) = self.first(HostOrSegment::Host(&wildcard))
             && (above.held || above.age < first.age)
         {
-            return (above.namespace != namespace).then_some(OwnershipDenial::Below(above.namespace));
+            // Who claims the host too has that, whichever of both was first: so the same is told when it holds both since earlier.
+            let owner = above.namespace;
+            let has_claim =
+                self.by_unit.get(&unit).is_some_and(|claims| claims.iter().any(|(other, _)| *other == owner));
+            let denial = if has_claim { OwnershipDenial::Owned(owner) } else { OwnershipDenial::Below(owner) };
+            return (owner != namespace).then_some(denial);
         }
         (first.namespace != namespace).then_some(OwnershipDenial::Owned(first.namespace))
     }
@@ -199,15 +204,13 @@ const REST: HostOrSegment<'static> = HostOrSegment::Segment("");
 /// A host belongs to the namespaces that list it. Of one that none lists, to the namespace that holds it, or the wildcard above
 /// it, since earlier; else to that of the oldest object that claims one of them. `quarantined` are claims of objects that are put
 /// aside: they are not served, and what their namespace has stays with it.
-///
-/// Returns whether something was taken: where nothing is, it does not matter who holds what since earlier.
 pub fn enforce_owners<'a>(
     listed: &HostLists<'a>,
     host_owners: &[Arc<HostOwners>],
     asked: &mut AttachedClaims<'_>,
     attached: &mut [AttachedObject<'a>],
     quarantined: (&AttachedClaims<'_>, &[AttachedObject<'a>]),
-) -> bool {
+) {
     let mut interests =
         ClaimIndex { listed, host_owners, by_unit: HashMap::with_capacity(asked.rules.len()), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), quarantined] {
@@ -240,7 +243,6 @@ pub fn enforce_owners<'a>(
     asked.keep_rules(&rules, attached);
     let mut defaults = defaults.into_iter();
     asked.defaults.retain(|_| defaults.next().unwrap_or(true));
-    !told.is_empty()
 }
 
 fn denial_message(unit: HostOrSegment<'_>, denial: &OwnershipDenial<'_, '_>, namespace: &str) -> String {

@@ -48,8 +48,6 @@ pub struct MadeOfAll {
     /// When, in seconds since 1970, the same snapshot gives something else.
     pub changes_at: Option<i64>,
     pub bonds: Option<HostBonds>,
-    /// Whether some asked for what others hold.
-    pub is_contested: bool,
 }
 
 /// An object that leads elsewhere than before.
@@ -72,7 +70,7 @@ impl LastTranslation {
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         translation: &Translation,
-        MadeOfAll { changes_at, bonds, is_contested }: MadeOfAll,
+        MadeOfAll { changes_at, bonds }: MadeOfAll,
         Caches { claims, merger, .. }: &Caches,
     ) -> Option<Self> {
         // Hosts whose rules were added to from other hosts change with these.
@@ -92,10 +90,9 @@ impl LastTranslation {
         let users = users.flatten().collect();
         let (snapshot, mut settings, translation) = (snapshot.clone(), settings.clone(), translation.clone());
         // The next one begins with what this one decided, of which the same comes: what Secrets hold that is good is good, and who holds
-        // what goes on holding it. What is told of that may be something else where others ask for it, or where there is no room for all.
+        // what goes on holding it. Where there is no room for all, that is not looked into.
         settings.last_good = Arc::clone(&translation.last_good);
         if let [own] = &mut settings.host_owners[..]
-            && !is_contested
             && bonds.as_ref().is_some_and(|bonds| bonds.over.is_empty())
         {
             *own = Arc::clone(&translation.host_owners);

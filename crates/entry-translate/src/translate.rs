@@ -140,7 +140,7 @@ impl Translator {
         let mut quarantined_claims = AttachedClaims::new(&mut quarantined, &read_quarantined);
 
         let (listed, told) = if owned { HostLists::read(snapshot) } else { <_>::default() };
-        let (mut host_owners, mut is_contested) = (Arc::default(), false);
+        let mut host_owners = Arc::default();
         let records = std::iter::once(&snapshot.host_owners).chain(&settings.host_owners).filter(|_| owned);
         let records: Vec<_> = records.cloned().collect();
         if owned {
@@ -148,7 +148,7 @@ impl Translator {
             let bounds = settings.bounds.of_namespaces();
             bounds::enforce_bounds(&bounds, &records, &mut attached_claims, &mut attached);
             bounds::enforce_bounds(&bounds, &records, &mut quarantined_claims, &mut quarantined);
-            is_contested = owners::enforce_owners(
+            owners::enforce_owners(
                 &listed,
                 &records,
                 &mut attached_claims,
@@ -198,7 +198,7 @@ impl Translator {
         default_rule::report_default_backend(&mut verdicts, snapshot, settings);
         let last_good =
             if *settings.last_good == last_good { Arc::clone(&settings.last_good) } else { Arc::new(last_good) };
-        (Translation { routes, verdicts, last_good, host_owners }, MadeOfAll { changes_at, bonds, is_contested })
+        (Translation { routes, verdicts, last_good, host_owners }, MadeOfAll { changes_at, bonds })
     }
 
     /// What each of these objects asks for. It is known of those that did not change, nor a Service that they name.

@@ -290,7 +290,7 @@ fn way_among(other: Option<Ingress>, change: impl FnOnce(&mut Cluster)) -> Way {
     cluster.snapshot.put(denied);
     cluster.snapshot.ingresses.extend(other.map(|other| (other.meta.key().into(), other.into())));
     let mut translator = Translator::default();
-    // Where others ask for a host, what the first makes of owners tells something else of that.
+    // Where there is no room for all, it matters what the first makes of owners.
     for _ in 0..2 {
         let built = translator.translate(&cluster.snapshot, &cluster.settings);
         cluster.remember(&built);
@@ -339,6 +339,14 @@ fn short_way_is_for_what_is_decided_on_few_hosts() {
 #[test]
 fn first_change_takes_the_short_way() {
     let mut cluster = small_cluster(HostOwnership::Namespace, None, Bounds::NONE);
+    // Others ask for a host, and for one below a wildcard.
+    for (name, namespace, host) in
+        [("wild", "shop", "*.shop.example"), ("own", "shop", "b.shop.example"), ("denied", "other", "b.shop.example")]
+    {
+        let mut ingress = with_rule(name, Some(host), vec![prefix("/")]);
+        namespace.clone_into(&mut ingress.meta.namespace);
+        cluster.snapshot.put(ingress);
+    }
     let mut translator = Translator::default();
     // What it makes of owners, and of Secrets, is what the next one begins with.
     let built = translator.translate(&cluster.snapshot, &cluster.settings);
