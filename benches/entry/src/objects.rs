@@ -116,7 +116,23 @@ pub fn write_hosts(directory: &Path, count: u16, backend: SocketAddr) -> Result<
     )
 }
 
-/// The same with a backend for each: at a port of the address 127.66.0.0 and those that follow.
+/// The same on all hosts, each with a path of its own.
+///
+/// # Errors
+/// As [`write_hosts`].
+pub fn write_paths(directory: &Path, count: u16, backend: SocketAddr) -> Result<()> {
+    let other = || service("other", Some(&backend.ip().to_string()), backend.port());
+    let path = |number: u16| {
+        let mut ingress = to_port(ingress(&host(number), "other"), backend.port());
+        let rule = &mut ingress["spec"]["rules"][0];
+        *rule = json!({ "http": rule["http"] });
+        rule["http"]["paths"][0]["path"] = format!("/{}", host(number)).into();
+        ingress
+    };
+    write_ingresses(directory, count, |_| vec![other()], path)
+}
+
+/// As [`write_hosts`], with a backend for each: at a port of the address 127.66.0.0 and those that follow.
 ///
 /// # Errors
 /// As [`write_hosts`].

@@ -46,7 +46,10 @@ pub const NOBODY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 65,
 pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
     stage.runtime.block_on(async {
         let (many, more) = (stage.either(10_000, 1000), stage.either(50_000, 5000));
-        let manifests = [Manifests::new(stage, many).await?, Manifests::new(stage, more).await?];
+        let manifests =
+            [many, more].map(|count| Manifests::new(stage, move |path| objects::write_hosts(path, count, NOBODY)));
+        let [manifests, more_manifests] = manifests;
+        let manifests = [manifests.await?, more_manifests.await?];
         let by_hand = by_hand(stage, many, &manifests[0]).await?;
         let entries = [stage.run_from(manifests[0].path()).await?, stage.run_from(manifests[1].path()).await?];
         let (reloads, more_reloads) = (entries[0].reloads().await?, entries[1].reloads().await?);
@@ -54,6 +57,8 @@ pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
         figures.push(added(stage, &manifests, &entries).await?);
         ensure!(entries[0].reloads().await? == reloads, "nginx was reloaded");
         ensure!(entries[1].reloads().await? == more_reloads, "nginx with more routes was reloaded");
+        drop(entries);
+        figures.push(on_one_host(stage, [many, more]).await?);
         Ok(figures)
     })
 }
@@ -66,10 +71,11 @@ struct Manifests {
 }
 
 impl Manifests {
-    async fn new(stage: &Stage, hosts: u16) -> Result<Self> {
+    /// With routes to nobody that are written beside.
+    async fn new(stage: &Stage, write_routes: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let backends = [Backend::start("127.0.0.1", "one").await?, Backend::start("127.0.0.1", "other").await?];
         let manifests = Self { directory: stage.directory()?, backends };
-        objects::write_hosts(manifests.path(), hosts, NOBODY)?;
+        write_routes(manifests.path())?;
         let mut rest = manifests.service("rest", 0);
         rest["metadata"]["annotations"]["sparrow/path"] = "/".into();
         objects::write(manifests.path(), "rest", &rest)?;
@@ -259,4 +265,16 @@ async fn added(stage: &Stage, manifests: &[Manifests; 2], entries: &[Entry; 2]) 
     let turns = take_turns(stage, &parts, REST, async |part, to| manifests[part].add(to)).await?;
     let [fewer, more] = &turns[..] else { bail!("not both were measured") };
     Ok(flat("table-added", more, fewer))
+}
+
+/// Changes of a path with many others on the same host, and with very many.
+async fn on_one_host(stage: &Stage, counts: [u16; 2]) -> Result<Figure> {
+    let [fewer, more] =
+        counts.map(|count| Manifests::new(stage, move |path| objects::write_paths(path, count, NOBODY)));
+    let manifests = [fewer.await?, more.await?];
+    let entries = [stage.run_from(manifests[0].path()).await?, stage.run_from(manifests[1].path()).await?];
+    let parts = [&entries[0], &entries[1]].map(|entry| (Probe(entry.http), 1));
+    let turns = take_turns(stage, &parts, REST, async |part, to| manifests[part].lead(to)).await?;
+    let [fewer, more] = &turns[..] else { bail!("not both were measured") };
+    Ok(flat("table-one-host", more, fewer))
 }
