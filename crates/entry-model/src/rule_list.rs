@@ -1,34 +1,51 @@
 //! The rules of a host, of which there may be very many.
 
-use std::iter::Map;
+use std::iter::{FlatMap, Map};
 use std::ops::{Index, IndexMut};
 use std::slice;
 use std::sync::Arc;
 
 use crate::Rule;
 
-/// Rules in an order. A list that was made of another shares with it the rules that both have: to copy one costs a pointer a rule, and so
-/// does finding out what differs.
+/// So many rules are copied together, as pointers, when one of them changes.
+const CHUNK: usize = 128;
+
+/// Rules in an order. A list that was made of another shares with it the rules that both have, most of them in whole chunks: to copy a
+/// list, to change a rule of it, and to find out what differs hardly depends on how many there are. To add one takes a look at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RuleList(Vec<Arc<Rule>>);
+pub struct RuleList {
+    /// All are full but the last one, and none is empty.
+    chunks: Vec<Chunk>,
+}
+
+type Chunk = Arc<[Arc<Rule>]>;
+
+/// The rules of a list, one after the other, each as lists share it.
+pub type SharedRules<'a> =
+    FlatMap<slice::Iter<'a, Chunk>, slice::Iter<'a, Arc<Rule>>, fn(&'a Chunk) -> slice::Iter<'a, Arc<Rule>>>;
 
 /// The rules of a list, one after the other.
-pub type RuleIter<'a> = Map<slice::Iter<'a, Arc<Rule>>, fn(&'a Arc<Rule>) -> &'a Rule>;
+pub type RuleIter<'a> = Map<SharedRules<'a>, fn(&'a Arc<Rule>) -> &'a Rule>;
 
 impl RuleList {
+    /// Without any rule.
+    pub const fn new() -> Self {
+        Self { chunks: Vec::new() }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.chunks.is_empty()
     }
 
     /// The first one.
     pub fn first(&self) -> Option<&Rule> {
-        self.0.first().map(AsRef::as_ref)
+        self.iter().next()
     }
 
     /// One after the other.
@@ -36,38 +53,73 @@ impl RuleList {
         self.into_iter()
     }
 
-    /// The rules, each as lists share it.
-    pub fn as_shared(&self) -> &[Arc<Rule>] {
-        &self.0
+    /// One after the other, each as lists share it.
+    pub fn shared(&self) -> SharedRules<'_> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
     /// One after the other, to be changed: other lists keep the rules as they were.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Rule> {
-        self.0.iter_mut().map(Arc::make_mut)
+        self.chunks.iter_mut().flat_map(Arc::make_mut).map(Arc::make_mut)
+    }
+
+    /// Those that stand from the first on that is not `before` something, as long as they are `at` it. All that are before it must stand at
+    /// the beginning: few rules are looked at then.
+    pub fn range<'a>(
+        &'a self,
+        before: impl Fn(&Rule) -> bool,
+        at: impl Fn(&Rule) -> bool + 'a,
+    ) -> impl Iterator<Item = &'a Rule> {
+        // The last chunk that begins with one that is before it has the end of these, or they end with it.
+        let chunk = self.chunks.partition_point(|chunk| before(&chunk[0])).saturating_sub(1);
+        let start = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(|rule| before(rule)));
+        let rules = self.chunks[chunk.min(self.chunks.len())..].iter().flat_map(|chunk| chunk.iter());
+        rules.skip(start).map(AsRef::as_ref).take_while(move |rule| at(rule))
     }
 
     /// Adds a rule at the end.
     pub fn push(&mut self, rule: Rule) {
-        self.0.push(Arc::new(rule));
+        self.insert(self.len(), rule);
     }
 
     /// Adds a rule before that of an index.
     pub fn insert(&mut self, index: usize, rule: Rule) {
-        self.0.insert(index, Arc::new(rule));
+        self.edit(|rules| rules.insert(index, Arc::new(rule)));
     }
 
     /// Sorts them as they are tried; those that are tried alike stay as they are.
     pub fn sort(&mut self) {
-        self.0.sort_by(|one, other| one.matches.precedence(&other.matches));
+        self.edit(|rules| rules.sort_by(|one, other| one.matches.precedence(&other.matches)));
+    }
+
+    fn edit(&mut self, change: impl FnOnce(&mut Vec<Arc<Rule>>)) {
+        let mut rules: Vec<_> = self.shared().cloned().collect();
+        change(&mut rules);
+        *self = rules.into_iter().collect();
     }
 
     /// What is not shared, of this list and of another: what lies between the rules that are shared at the beginning and at the end.
-    pub fn unshared<'a>(&'a self, other: &'a Self) -> [&'a [Arc<Rule>]; 2] {
-        let is_shared = |(one, other): &(&Arc<Rule>, &Arc<Rule>)| Arc::ptr_eq(one, other);
-        let start = self.0.iter().zip(&other.0).take_while(is_shared).count();
-        let (one, other) = (&self.0[start..], &other.0[start..]);
-        let end = one.iter().rev().zip(other.iter().rev()).take_while(is_shared).count();
-        [&one[..one.len() - end], &other[..other.len() - end]]
+    pub fn unshared<'a>(&'a self, other: &'a Self) -> [Vec<&'a Arc<Rule>>; 2] {
+        let is_same_chunk = |(one, other): &(&Chunk, &Chunk)| Arc::ptr_eq(one, other);
+        let start = self.chunks.iter().zip(&other.chunks).take_while(is_same_chunk).count();
+        let [one, other] = [self, other].map(|list| &list.chunks[start..]);
+        let end = one.iter().rev().zip(other.iter().rev()).take_while(is_same_chunk).count();
+        let [one, other] = [one, other].map(|chunks| &chunks[..chunks.len() - end]);
+        let [mut one, mut other] = [one, other].map(|chunks| chunks.iter().flat_map(|chunk| chunk.iter()).collect());
+        leave_what_differs(&mut one, &mut other, |one: &Arc<Rule>, other: &Arc<Rule>| Arc::ptr_eq(one, other));
+        [one, other]
+    }
+}
+
+/// Takes off what two lists have alike, at the beginning and at the end.
+pub fn leave_what_differs<'a, T>(one: &mut Vec<&'a T>, other: &mut Vec<&'a T>, is_same: impl Fn(&T, &T) -> bool) {
+    let is_same = |(one, other): &(&&T, &&T)| is_same(one, other);
+    let start = one.iter().zip(other.iter()).take_while(is_same).count();
+    let [rest, other_rest] = [&one[start..], &other[start..]];
+    let end = rest.iter().rev().zip(other_rest.iter().rev()).take_while(is_same).count();
+    for list in [one, other] {
+        list.truncate(list.len() - end);
+        list.drain(..start);
     }
 }
 
@@ -75,14 +127,14 @@ impl Index<usize> for RuleList {
     type Output = Rule;
 
     fn index(&self, index: usize) -> &Rule {
-        &self.0[index]
+        &self.chunks[index / CHUNK][index % CHUNK]
     }
 }
 
 impl IndexMut<usize> for RuleList {
     /// Other lists keep the rule as it was.
     fn index_mut(&mut self, index: usize) -> &mut Rule {
-        Arc::make_mut(&mut self.0[index])
+        Arc::make_mut(&mut Arc::make_mut(&mut self.chunks[index / CHUNK])[index % CHUNK])
     }
 }
 
@@ -91,7 +143,7 @@ impl<'a> IntoIterator for &'a RuleList {
     type IntoIter = RuleIter<'a>;
 
     fn into_iter(self) -> RuleIter<'a> {
-        self.0.iter().map(AsRef::as_ref)
+        self.shared().map(AsRef::as_ref)
     }
 }
 
@@ -103,18 +155,19 @@ impl From<Vec<Rule>> for RuleList {
 
 impl FromIterator<Rule> for RuleList {
     fn from_iter<T: IntoIterator<Item = Rule>>(rules: T) -> Self {
-        Self(rules.into_iter().map(Arc::new).collect())
+        rules.into_iter().map(Arc::new).collect()
     }
 }
 
 impl FromIterator<Arc<Rule>> for RuleList {
     fn from_iter<T: IntoIterator<Item = Arc<Rule>>>(rules: T) -> Self {
-        Self(rules.into_iter().collect())
+        let rules: Vec<_> = rules.into_iter().collect();
+        Self { chunks: rules.chunks(CHUNK).map(Arc::from).collect() }
     }
 }
 
 impl Extend<Rule> for RuleList {
-    fn extend<T: IntoIterator<Item = Rule>>(&mut self, rules: T) {
-        self.0.extend(rules.into_iter().map(Arc::new));
+    fn extend<T: IntoIterator<Item = Rule>>(&mut self, more: T) {
+        self.edit(|rules| rules.extend(more.into_iter().map(Arc::new)));
     }
 }

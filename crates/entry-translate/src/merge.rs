@@ -387,12 +387,13 @@ impl HostMerger {
     /// that depends on where others lead.
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name).filter(|merged| merged.canaries.is_empty())?;
-        let is_of = |index: &usize| Arc::ptr_eq(&merged.candidates[*index].0, claims);
+        let candidates = merged.candidates_of(claims);
+        let is_of = |index: &usize| candidates.binary_search(index).is_ok();
         let is_lost = || merged.lost.iter().any(|(lost, _)| is_of(lost));
         if !merged.closing.is_empty() || merged.connections != HostConnections::default() || is_lost() {
             return None;
         }
-        (0..merged.candidates.len()).any(|index| is_of(&index)).then(|| merged.won.iter().any(is_of))
+        (!candidates.is_empty()).then(|| merged.won.iter().any(is_of))
     }
 
     /// Makes a host again of which an object asks for the same as before, and leads elsewhere.
@@ -404,17 +405,17 @@ impl HostMerger {
         origin: &ObjectRef,
     ) -> Option<Arc<Host>> {
         let mut merged = self.hosts.remove(name)?;
-        for (claims, _) in merged.candidates.iter_mut().filter(|(claims, _)| Arc::ptr_eq(claims, old)) {
-            *claims = Arc::clone(new);
+        let candidates = merged.candidates_of(old);
+        for candidate in &candidates {
+            merged.candidates[*candidate].0 = Arc::clone(new);
         }
         let mut host = Host::clone(&merged.host);
-        for (place, won) in merged.won.iter().enumerate().take(host.rules.len()) {
-            let (claims, index) = &merged.candidates[*won];
-            if Arc::ptr_eq(claims, new) {
-                let mut rule = self.rule(name, &new.rules[*index], &merged.tls, &merged.connections, origin);
-                merged.place(&new.rules[*index], &mut rule.matches.path);
-                host.rules[place] = rule;
-            }
+        let places = merged.won.iter().enumerate().take(host.rules.len());
+        for (place, won) in places.filter(|(_, won)| candidates.binary_search(won).is_ok()) {
+            let (_, index) = merged.candidates[*won];
+            let mut rule = self.rule(name, &new.rules[index], &merged.tls, &merged.connections, origin);
+            merged.place(&new.rules[index], &mut rule.matches.path);
+            host.rules[place] = rule;
         }
         merged.host = Arc::new(host);
         let host = Arc::clone(&merged.host);
@@ -576,6 +577,12 @@ impl MergedHost {
             closing: HostClosing::default(),
             host: Arc::default(),
         }
+    }
+
+    /// The candidates that are among these claims, in their order.
+    fn candidates_of(&self, claims: &Arc<Claims>) -> Vec<usize> {
+        let candidates = self.candidates.iter().enumerate();
+        candidates.filter(|(_, (of, _))| Arc::ptr_eq(of, claims)).map(|(index, _)| index).collect()
     }
 
     /// Gives the path of a claim its place among those of the host.

@@ -81,17 +81,19 @@ impl TablePlan {
         let none = Arc::default();
         for name in self.hosts.changed_keys(&before, Arc::ptr_eq) {
             let [host, old] = [&self.hosts, &before].map(|hosts| hosts.get(name));
-            let tls = host.and_then(|host| HostTls::of(name, host, &routes.policies));
+            // Of a host whose clients are asked nothing the planner knows that without a look at all rules.
+            let asking = host.filter(|_| self.planner.tls_class(name) != TlsClass::default());
+            let tls = asking.and_then(|host| HostTls::of(name, host, &routes.policies));
             let [host, old] = [host.unwrap_or(&none), old.unwrap_or(&none)];
             let [came, went] = host.rules.unshared(&old.rules);
             // What each rule needs depends on what clients are asked over TLS, which is so for all of a host.
             let is_asked_alike = self.needs.tls_of(name) == tls.as_ref();
-            let to_add = if is_asked_alike { came } else { host.rules.as_shared() };
-            added.add(to_add.iter().map(AsRef::as_ref), &routes.policies, tls.as_ref(), &mut seen);
+            let to_add = if is_asked_alike { came.clone() } else { host.rules.shared().collect() };
+            added.add(to_add.into_iter().map(AsRef::as_ref), &routes.policies, tls.as_ref(), &mut seen);
             self.needs.set_tls(name, tls);
             let mut notes = self.notes.remove(name).unwrap_or_default();
             if !notes.is_empty() {
-                let gone: HashSet<*const Rule> = went.iter().map(Arc::as_ptr).collect();
+                let gone: HashSet<*const Rule> = went.iter().map(|rule| Arc::as_ptr(rule)).collect();
                 notes.retain(|(rule, _)| !gone.contains(&Arc::as_ptr(rule)));
             }
             notes.extend(

@@ -40,7 +40,7 @@ pub fn find_culprits(
 fn only(routes: &Routes, objects: &[&ObjectRef]) -> Routes {
     let theirs = |origin: &ObjectRef| objects.binary_search(&origin).is_ok();
     let hosts = routes.hosts.iter().filter_map(|(name, host)| {
-        let rules = host.rules.as_shared().iter().filter(|rule| theirs(&rule.origin));
+        let rules = host.rules.shared().filter(|rule| theirs(&rule.origin));
         let rules: RuleList = rules.cloned().collect();
         (!rules.is_empty()).then(|| (name.clone(), Arc::new(Host { rules, ..Host::clone(host) })))
     });

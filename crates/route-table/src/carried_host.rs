@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use entry_model::{
     Action as ModelAction, Affinity, Balancing, CertificateId, Destination, FixedAnswer, Host, HostName, Key, Match,
-    ObjectRef, PathMatch, PathRewrite, Pattern, Policies, Policy, PolicyId, Rule as ModelRule, ValueMatch,
+    ObjectRef, PathMatch, PathRewrite, Pattern, Policies, Policy, PolicyId, Rule as ModelRule, RuleList, ValueMatch,
 };
 use pattern_engine::compile;
 
@@ -172,8 +172,8 @@ fn rewrite_of(rule: &ModelRule) -> Option<&PathRewrite> {
 }
 
 /// Whether the order of these rules' patterns does not fit into a blob.
-fn is_order_long(rules: &[Arc<ModelRule>]) -> bool {
-    PatternOrder::encode(rules).is_none_or(|order| order.len() > MOST_ORDER_BYTES)
+fn is_order_long(rules: &RuleList) -> bool {
+    PatternOrder::encode(rules.iter()).is_none_or(|order| order.len() > MOST_ORDER_BYTES)
 }
 
 /// More than all that is of fixed size in a rule, in a condition, in a share with its backend's name, and in a part of a URL.
@@ -210,11 +210,11 @@ fn most_bytes(rule: &ModelRule) -> usize {
 /// Rules by their paths, in their order.
 pub type RulesByPath<'a> = BTreeMap<PathRef<'a>, Vec<&'a ModelRule>>;
 
+/// No rule.
+pub static NO_RULES: RuleList = RuleList::new();
+
 /// All of a host's rules, which are sorted, that have a path of some of them.
-pub fn rules_of_paths<'a>(
-    rules: &'a [Arc<ModelRule>],
-    some: impl Iterator<Item = &'a Arc<ModelRule>>,
-) -> RulesByPath<'a> {
+pub fn rules_of_paths<'a>(rules: &'a RuleList, some: impl IntoIterator<Item = &'a &'a ModelRule>) -> RulesByPath<'a> {
     let mut by_path = RulesByPath::new();
     for rule in some {
         let path = &rule.matches.path;
@@ -225,16 +225,13 @@ pub fn rules_of_paths<'a>(
 
 /// The rules of a path. There may be very many others, so these are not looked at, but for patterns: those of the same text stand where
 /// each object's own puts them.
-fn rules_of_path<'a>(rules: &'a [Arc<ModelRule>], path: &PathMatch) -> Vec<&'a ModelRule> {
-    let among = if matches!(path, PathMatch::Regex(_)) {
-        rules
-    } else {
-        let start = rules.partition_point(|rule| rule.matches.path.precedence(path).is_lt());
-        let rest = &rules[start..];
-        &rest[..rest.partition_point(|rule| rule.matches.path.precedence(path).is_eq())]
-    };
+fn rules_of_path<'a>(rules: &'a RuleList, path: &'a PathMatch) -> Vec<&'a ModelRule> {
     let is_of_path = |rule: &&ModelRule| PathRef::of(&rule.matches.path) == PathRef::of(path);
-    among.iter().map(AsRef::as_ref).filter(is_of_path).collect()
+    if matches!(path, PathMatch::Regex(_)) {
+        return rules.iter().filter(is_of_path).collect();
+    }
+    let order = |rule: &ModelRule| rule.matches.path.precedence(path);
+    rules.range(move |rule| order(rule).is_lt(), move |rule| order(rule).is_eq()).filter(is_of_path).collect()
 }
 
 /// The path by which the table finds a rule, or why it does not carry it.
@@ -247,14 +244,13 @@ pub fn path_of(rule: &ModelRule) -> Result<PathRef<'_>, NotCarriedReason> {
 
 /// What keeps a host out of the table, of which it is known that none but some of its rules do. `by_path` has all rules of
 /// their paths.
-pub fn obstacles<'a>(host: &'a Host, suspects: &'a [Arc<ModelRule>], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
-    let refused = |rule: &'a Arc<ModelRule>| Some(Obstacle::rule(rule, path_of(rule).err()?));
+pub fn obstacles<'a>(host: &'a Host, suspects: &[&'a ModelRule], by_path: &RulesByPath<'a>) -> Vec<Obstacle<'a>> {
+    let refused = |rule: &&'a ModelRule| Some(Obstacle::rule(rule, path_of(rule).err()?));
     let is_long =
         |rules: &&Vec<&ModelRule>| rules.iter().map(|rule| most_bytes(rule)).sum::<usize>() > MOST_RULES_BYTES;
     let long = by_path.values().filter(is_long).flatten();
     let long = long.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongRules));
-    let of_order =
-        || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(host.rules.as_shared()));
+    let of_order = || host.rules.iter().find(|rule| is_of_pattern(rule)).filter(|_| is_order_long(&host.rules));
     let order = suspects.iter().any(|rule| is_of_pattern(rule)).then(of_order).flatten();
     let order = order.map(|rule| Obstacle::rule(rule, NotCarriedReason::LongPatternOrder));
     suspects.iter().filter_map(refused).chain(long).chain(order).collect()
@@ -283,9 +279,9 @@ impl<'a> RuleContext<'a> {
         class
     }
 
-    /// What the table carries of a host.
-    pub fn carried<'h>(&self, name: &HostName, host: &'h Host, is_carried: bool) -> CarriedHost<'h> {
-        CarriedHost { host, is_carried, tls_class: (self.classifier.of_tls)(name, host, self.policies) }
+    /// What is asked of the clients of a host over TLS.
+    pub fn tls_class(&self, name: &HostName, host: &Host) -> TlsClass {
+        (self.classifier.of_tls)(name, host, self.policies)
     }
 
     /// What is done with the requests of a rule.
@@ -353,15 +349,15 @@ impl<'a> RuleContext<'a> {
 
 impl<'a> CarriedHost<'a> {
     /// The rules that go into the table: none of a host that is not carried.
-    pub fn rules(self) -> &'a [Arc<ModelRule>] {
-        if self.is_carried { self.host.rules.as_shared() } else { &[] }
+    pub fn rules(self) -> &'a RuleList {
+        if self.is_carried { &self.host.rules } else { &NO_RULES }
     }
 
     /// Whether the same is known of a host, beside its rules, as far as the rules of it that differ tell: so of one with very
     /// many not all have to be looked at.
-    pub fn is_known_alike(self, other: Self, differing: &[Arc<ModelRule>], others: &[Arc<ModelRule>]) -> bool {
+    pub fn is_known_alike(self, other: Self, differing: &[&ModelRule], others: &[&ModelRule]) -> bool {
         let Host { certificate, rules, closed } = self.host;
-        let is_alike = |(one, other): (&Arc<ModelRule>, &Arc<ModelRule>)| {
+        let is_alike = |(one, other): (&&ModelRule, &&ModelRule)| {
             (one.listeners, &one.matches.path) == (other.listeners, &other.matches.path)
         };
         self.is_carried

@@ -5,7 +5,6 @@
 //! are where those of any path are, and this changes only with their number and order.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use entry_model::{PathMatch, Pattern, Rule as ModelRule};
 use pattern_engine::CompiledPatterns;
@@ -48,7 +47,7 @@ impl PatternPlace {
 
 impl PatternOrder {
     /// The bytes of the order of these rules, which are sorted; none without any pattern, or if something is too long.
-    pub fn encode(rules: &[Arc<ModelRule>]) -> Option<Vec<u8>> {
+    pub fn encode<'a>(rules: impl Iterator<Item = &'a ModelRule>) -> Option<Vec<u8>> {
         let mut runs: Vec<(&Pattern, PatternPlace, usize, usize)> = Vec::new();
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for rule in rules {

@@ -9,14 +9,16 @@ use std::sync::Arc;
 
 use entry_model::{
     Action as ModelAction, CertificateId, Destination, Endpoints, Host, HostName, Policies, Routes, Rule as ModelRule,
+    RuleList, leave_what_differs,
 };
 
 use crate::backend::Backend;
 use crate::carried_host::{
-    CarriedHost, Classifier, Obstacle, RuleContext, default_path, is_of_pattern, obstacles, rules_of_paths,
+    CarriedHost, Classifier, NO_RULES, Obstacle, RuleContext, default_path, is_of_pattern, obstacles, rules_of_paths,
 };
 use crate::certificate::{Certificate, fits};
 use crate::changes::{Change, Changes, DEFAULT_NOT_CARRIED};
+use crate::host_entry::TlsClass;
 use crate::key::{Key, MOST_HOST_BYTES, host_parts};
 use crate::not_carried::{NotCarried, NotCarriedReason};
 use crate::pattern_order::PatternOrder;
@@ -36,6 +38,8 @@ pub struct Planner {
     backends: HashMap<String, u64>,
     /// How many hosts have a certificate.
     certificates: HashMap<CertificateId, u64>,
+    /// What is asked of the clients of hosts over TLS, where that is not what all are asked.
+    tls_classes: HashMap<HostName, TlsClass>,
 }
 
 /// Whether a rule is the same as one of other routes, whose policies may have other numbers.
@@ -53,10 +57,10 @@ fn is_tried_alike(rule: &ModelRule, other: &ModelRule) -> bool {
 
 /// Whether hosts with the same policies are the same.
 fn is_same_host(host: &Arc<Host>, other: &Arc<Host>) -> bool {
-    let is_same_rule = |(rule, other): (&Arc<ModelRule>, &Arc<ModelRule>)| {
-        Arc::ptr_eq(rule, other) || rule == other && is_tried_alike(rule, other)
+    let are_same_rules = || {
+        let [rules, others] = host.rules.unshared(&other.rules);
+        rules.iter().zip(&others).all(|(rule, other)| rule == other && is_tried_alike(rule, other))
     };
-    let are_same_rules = || host.rules.as_shared().iter().zip(other.rules.as_shared()).all(is_same_rule);
     let of_host = |host: &Arc<Host>| (host.certificate.clone(), host.closed, host.rules.len());
     Arc::ptr_eq(host, other) || of_host(host) == of_host(other) && are_same_rules()
 }
@@ -64,17 +68,15 @@ fn is_same_host(host: &Arc<Host>, other: &Arc<Host>) -> bool {
 /// The rules that differ, of old and new ones: what lies between those that are the same at the beginning and at the end. Rules
 /// that both share are the same if numbers stand for the same policies, and are not looked at then.
 fn differing_rules<'a>(
-    (old, old_policies): (&'a [Arc<ModelRule>], &Policies),
-    (new, new_policies): (&'a [Arc<ModelRule>], &Policies),
+    (old, old_policies): (&'a RuleList, &Policies),
+    (new, new_policies): (&'a RuleList, &Policies),
     do_policies_agree: bool,
-) -> [&'a [Arc<ModelRule>]; 2] {
-    let same = |(old, new): &(&Arc<ModelRule>, &Arc<ModelRule>)| {
-        do_policies_agree && Arc::ptr_eq(old, new) || is_same(old, old_policies, new, new_policies)
-    };
-    let start = old.iter().zip(new).take_while(same).count();
-    let (old, new) = (&old[start..], &new[start..]);
-    let end = old.iter().rev().zip(new.iter().rev()).take_while(same).count();
-    [&old[..old.len() - end], &new[..new.len() - end]]
+) -> [Vec<&'a ModelRule>; 2] {
+    let rules = |rules: Vec<&'a Arc<ModelRule>>| rules.into_iter().map(AsRef::as_ref).collect();
+    let [mut went, mut came] =
+        if do_policies_agree { old.unshared(new).map(rules) } else { [old, new].map(|list| list.iter().collect()) };
+    leave_what_differs(&mut went, &mut came, |old, new| is_same(old, old_policies, new, new_policies));
+    [went, came]
 }
 
 /// The backends of a rule's shares.
@@ -136,8 +138,8 @@ impl Plan<'_> {
     fn put_host(
         &mut self,
         name: &HostName,
-        (old, went): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
-        (new, came): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
+        (old, went): (Option<CarriedHost<'_>>, &[&ModelRule]),
+        (new, came): (Option<CarriedHost<'_>>, &[&ModelRule]),
     ) {
         let key = Key::Host(name.clone());
         match (old, new) {
@@ -160,14 +162,14 @@ impl Plan<'_> {
     fn put_pattern_order(
         &mut self,
         name: &HostName,
-        (old, went): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
-        (new, came): (Option<CarriedHost<'_>>, &[Arc<ModelRule>]),
+        (old, went): (Option<CarriedHost<'_>>, &[&ModelRule]),
+        (new, came): (Option<CarriedHost<'_>>, &[&ModelRule]),
     ) {
         if !went.iter().chain(came).any(|rule| is_of_pattern(rule)) {
             return;
         }
         let key = Key::PatternOrder(name.clone());
-        match [old, new].map(|host| PatternOrder::encode(host?.rules())) {
+        match [old, new].map(|host| PatternOrder::encode(host?.rules().iter())) {
             [old, Some(new)] if old.as_ref() != Some(&new) => self.put(&key, new),
             [Some(_), None] => self.remove(&key),
             _ => {}
@@ -196,6 +198,7 @@ impl Planner {
             default_not_carried: None,
             backends: HashMap::new(),
             certificates: HashMap::new(),
+            tls_classes: HashMap::new(),
         }
     }
 
@@ -252,6 +255,19 @@ impl Planner {
         }
     }
 
+    /// What is asked of the clients of a host over TLS.
+    pub fn tls_class(&self, name: &HostName) -> TlsClass {
+        self.tls_classes.get(name).copied().unwrap_or_default()
+    }
+
+    fn set_tls_class(&mut self, name: &HostName, class: TlsClass) {
+        if class == TlsClass::default() {
+            self.tls_classes.remove(name);
+        } else {
+            self.tls_classes.insert(name.clone(), class);
+        }
+    }
+
     /// Each rule is compared with what it was, and only those that differ are looked at closely, with those of the same paths.
     fn plan_host(
         &mut self,
@@ -261,29 +277,46 @@ impl Planner {
         (new, new_host): (&RuleContext<'_>, Option<&Host>),
     ) {
         if !has_key(name) {
-            let rules = new_host.map_or(&[][..], |host| host.rules.as_shared());
+            let rules = new_host.map_or(&NO_RULES, |host| &host.rules);
             let long: Vec<_> = rules.iter().map(|rule| Obstacle::rule(rule, NotCarriedReason::LongHost)).collect();
             self.note(name, &long);
+            self.set_tls_class(name, new_host.map(|host| new.tls_class(name, host)).unwrap_or_default());
             return;
         }
-        let old_host = old_host.map(|host| old.carried(name, host, !self.not_carried.contains_key(name)));
-        let old_rules = old_host.map_or(&[][..], CarriedHost::rules);
-        let rules = new_host.map_or(&[][..], |host| host.rules.as_shared());
+        let old_class = self.tls_class(name);
+        let carried =
+            |host| CarriedHost { host, is_carried: !self.not_carried.contains_key(name), tls_class: old_class };
+        let old_host = old_host.map(carried);
+        let old_rules = old_host.map_or(&NO_RULES, CarriedHost::rules);
+        let rules = new_host.map_or(&NO_RULES, |host| &host.rules);
         let [mut went, mut came] =
             differing_rules((old_rules, old.policies), (rules, new.policies), plan.do_policies_agree);
-        let mut by_path = rules_of_paths(rules, came.iter().chain(went));
+        let asks = |rules: &[&ModelRule], policies: &Policies| {
+            rules.iter().any(|rule| policies[rule.policy].asks_in_handshake())
+        };
+        let is_asked_alike = plan.do_policies_agree
+            && old_host.is_some_and(|host| host.is_carried)
+            && !asks(&went, old.policies)
+            && !asks(&came, new.policies);
+        let tls_class = match new_host {
+            Some(_) if is_asked_alike => old_class,
+            Some(host) => new.tls_class(name, host),
+            None => TlsClass::default(),
+        };
+        self.set_tls_class(name, tls_class);
+        let mut by_path = rules_of_paths(rules, came.iter().chain(&went));
         // What was carried, and stays as it is, keeps nothing out.
-        let obstacles = new_host.map(|host| obstacles(host, came, &by_path)).unwrap_or_default();
+        let obstacles = new_host.map(|host| obstacles(host, &came, &by_path)).unwrap_or_default();
         self.note(name, &obstacles);
-        let new_host = new_host.map(|host| new.carried(name, host, obstacles.is_empty()));
+        let new_host = new_host.map(|host| CarriedHost { host, is_carried: obstacles.is_empty(), tls_class });
         if !obstacles.is_empty() {
             // Whatever of it was carried goes.
-            [went, came] = [old_rules, &[]];
-            by_path = rules_of_paths(&[], old_rules.iter());
+            [went, came] = [old_rules.iter().collect(), Vec::new()];
+            by_path = rules_of_paths(&NO_RULES, &went);
         }
-        plan.put_host(name, (old_host, went), (new_host, came));
-        plan.put_pattern_order(name, (old_host, went), (new_host, came));
-        for (rules, by) in [(went, -1), (came, 1)] {
+        plan.put_host(name, (old_host, &went), (new_host, &came));
+        plan.put_pattern_order(name, (old_host, &went), (new_host, &came));
+        for (rules, by) in [(&went, -1), (&came, 1)] {
             for rule in rules {
                 plan.count(rule, by);
             }

@@ -95,4 +95,9 @@ impl Policy {
     pub fn is_restricted(&self) -> bool {
         self.access.is_restricted() || self.client_certificates.is_some() || self.external_auth.is_some()
     }
+
+    /// Whether clients are asked something when they open a connection over TLS, before it is known which rule their requests get.
+    pub fn asks_in_handshake(&self) -> bool {
+        self.client_certificates.is_some() || !self.client_tls.is_default()
+    }
 }

@@ -209,7 +209,7 @@ fn assert_sound(snapshot: &Snapshot, built: &Translation, settings: &TranslateSe
     }
     for host in built.routes.hosts.values() {
         assert!(
-            host.rules.as_shared().windows(2).all(|two| place(&two[0]) < place(&two[1])),
+            host.rules.iter().is_sorted_by(|one, other| place(one) < place(other)),
             "not in order: {:#?}",
             host.rules
         );
