@@ -48,7 +48,7 @@ pub type Endpoints = Arc<[SocketAddr]>;
 pub struct Host {
     /// Its certificate; without one it is not served over TLS.
     pub certificate: Option<CertificateId>,
-    /// Sorted as they are tried, by [`Match::precedence`], then the older object's first. Without any, nothing is found there:
+    /// As they are tried; of those that are tried alike, the older object's first. Without any, nothing is found there:
     /// the name is kept for its owner.
     pub rules: RuleList,
     /// Whether what no rule matches is not found, though there is a default: that is another namespace's.

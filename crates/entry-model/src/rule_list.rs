@@ -10,7 +10,7 @@ use crate::Rule;
 /// So many rules are copied together, as pointers, when one of them changes.
 const CHUNK: usize = 128;
 
-/// Rules in an order. A list that was made of another shares with it the rules that both have, most of them in whole chunks: to copy a
+/// Rules, sorted as they are tried ([`crate::Match::precedence`]); those that are tried alike stand as they were given. A list that was made of another shares with it the rules that both have, most of them in whole chunks: to copy a
 /// list, to change a rule of it, and to find out what differs hardly depends on how many there are. To add one takes a look at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleList {
@@ -58,7 +58,7 @@ impl RuleList {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
 
-    /// One after the other, to be changed: other lists keep the rules as they were.
+    /// One after the other, to be changed but for what they match: other lists keep the rules as they were.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Rule> {
         self.chunks.iter_mut().flat_map(Arc::make_mut).map(Arc::make_mut)
     }
@@ -77,25 +77,9 @@ impl RuleList {
         rules.skip(start).map(AsRef::as_ref).take_while(move |rule| at(rule))
     }
 
-    /// Adds a rule at the end.
+    /// Adds a rule, after those that are tried alike.
     pub fn push(&mut self, rule: Rule) {
-        self.insert(self.len(), rule);
-    }
-
-    /// Adds a rule before that of an index.
-    pub fn insert(&mut self, index: usize, rule: Rule) {
-        self.edit(|rules| rules.insert(index, Arc::new(rule)));
-    }
-
-    /// Sorts them as they are tried; those that are tried alike stay as they are.
-    pub fn sort(&mut self) {
-        self.edit(|rules| rules.sort_by(|one, other| one.matches.precedence(&other.matches)));
-    }
-
-    fn edit(&mut self, change: impl FnOnce(&mut Vec<Arc<Rule>>)) {
-        let mut rules: Vec<_> = self.shared().cloned().collect();
-        change(&mut rules);
-        *self = rules.into_iter().collect();
+        self.extend([rule]);
     }
 
     /// What is not shared, of this list and of another: what lies between the rules that are shared at the beginning and at the end.
@@ -132,7 +116,7 @@ impl Index<usize> for RuleList {
 }
 
 impl IndexMut<usize> for RuleList {
-    /// Other lists keep the rule as it was.
+    /// To be changed but for what it matches. Other lists keep the rule as it was.
     fn index_mut(&mut self, index: usize) -> &mut Rule {
         Arc::make_mut(&mut Arc::make_mut(&mut self.chunks[index / CHUNK])[index % CHUNK])
     }
@@ -161,13 +145,14 @@ impl FromIterator<Rule> for RuleList {
 
 impl FromIterator<Arc<Rule>> for RuleList {
     fn from_iter<T: IntoIterator<Item = Arc<Rule>>>(rules: T) -> Self {
-        let rules: Vec<_> = rules.into_iter().collect();
+        let mut rules: Vec<_> = rules.into_iter().collect();
+        rules.sort_by(|one, other| one.matches.precedence(&other.matches));
         Self { chunks: rules.chunks(CHUNK).map(Arc::from).collect() }
     }
 }
 
 impl Extend<Rule> for RuleList {
     fn extend<T: IntoIterator<Item = Rule>>(&mut self, more: T) {
-        self.edit(|rules| rules.extend(more.into_iter().map(Arc::new)));
+        *self = self.shared().cloned().chain(more.into_iter().map(Arc::new)).collect();
     }
 }

@@ -59,7 +59,6 @@ pub fn inherit_rules(
             }
         }
         host.rules.extend(more);
-        host.rules.sort();
     }
 }
 

@@ -76,8 +76,6 @@ fn routes(asked: &Asked) -> Routes {
         let mut of_host = hosts.get(host).cloned().unwrap_or_default();
         let rules = &mut Arc::make_mut(&mut of_host).rules;
         rules.push(Rule { listeners: *listeners, ..rule(&n.to_string(), matches.clone()) });
-        // Stable: of equal ones the older comes first.
-        rules.sort();
         hosts.insert(host.clone(), of_host);
     }
     Routes { listeners: Listener::built_in(&[([127, 0, 0, 1], 80).into()], &[]), hosts, ..Routes::default() }

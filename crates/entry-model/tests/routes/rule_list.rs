@@ -20,16 +20,13 @@ fn list_that_was_made_of_another_shares_what_was_not_changed() {
     let before = list(&["/a", "/b", "/c"]);
     let mut after = before.clone();
     assert_eq!(unshared(&after, &before), [vec![], vec![]] as [Vec<String>; 2]);
-    after[1] = after[2].clone();
+    after[1].origin.key = before[2].origin.key.clone();
     assert_eq!(unshared(&after, &before), [vec!["/c"], vec!["/b"]]);
     assert_eq!(before, list(&["/a", "/b", "/c"]), "the other is as it was");
     let mut longer = before.clone();
-    longer.push(before[0].clone());
-    longer.insert(0, before[2].clone());
-    assert_eq!(unshared(&longer, &before), [vec!["/c", "/a", "/b", "/c", "/a"], vec!["/a", "/b", "/c"]]);
-    longer = before.clone();
-    longer.insert(1, before[2].clone());
-    assert_eq!(unshared(&longer, &before), [vec!["/c".to_owned()], vec![]]);
+    longer.push(before[1].clone());
+    assert_eq!(unshared(&longer, &before), [vec!["/b".to_owned()], vec![]]);
+    assert!(longer.iter().eq([0, 1, 1, 2].map(|index| &before[index])));
     for rule in longer.iter_mut() {
         rule.origin.key = before[0].origin.key.clone();
     }
@@ -38,13 +35,17 @@ fn list_that_was_made_of_another_shares_what_was_not_changed() {
 }
 
 #[test]
-fn lists_are_equal_when_their_rules_are() {
-    assert_eq!(list(&["/a", "/b"]), list(&["/a", "/b"]));
-    assert_ne!(list(&["/a", "/b"]), list(&["/b", "/a"]));
-    let mut sorted = list(&["/a", "/longer", "/b"]);
-    sorted.sort();
-    assert_eq!(sorted, list(&["/longer", "/a", "/b"]));
-    assert_eq!(sorted.first().map(|rule| rule.origin.clone()), Some(sorted[0].origin.clone()));
+fn rules_stand_as_they_are_tried_in_whichever_order_they_come() {
+    let sorted = list(&["/longer", "/a", "/b"]);
+    assert_eq!(list(&["/a", "/longer", "/b"]), sorted);
+    assert!(sorted.iter().map(|rule| rule.matches.path.text()).eq(["/longer", "/a", "/b"]));
+    assert_eq!(sorted.first(), Some(&sorted[0]));
+    assert_ne!(list(&["/a", "/b"]), list(&["/a"]));
+    // Of those that are tried alike the first is tried first.
+    let alike = |name: &str| rule(name, Match::any());
+    let mut list = RuleList::from(vec![alike("first"), alike("second")]);
+    list.push(alike("third"));
+    assert!(list.iter().map(|rule| &*rule.origin.key.name).eq(["first", "second", "third"]));
 }
 
 #[test]
@@ -56,13 +57,12 @@ fn lists_of_many_rules_are_as_those_of_few() {
     assert!(before.iter().map(|rule| rule.matches.path.text()).eq(paths.iter().copied()));
     for index in [0, 127, 128, 500, 999] {
         let mut after = before.clone();
-        after[index] = before[1].clone();
-        let changed = if index == 1 { vec![] } else { vec![paths[index].to_owned()] };
-        assert_eq!(unshared(&before, &after), [changed, vec!["/1001".to_owned()]]);
+        after[index].origin.key = before[1].origin.key.clone();
+        assert_eq!(unshared(&before, &after), [vec![paths[index].to_owned()], vec!["/1001".to_owned()]]);
         let mut longer = before.clone();
-        longer.insert(index, before[1].clone());
+        longer.push(before[index].clone());
         assert_eq!(longer.len(), 1001);
-        assert_eq!(unshared(&longer, &before), [vec!["/1001".to_owned()], vec![]]);
+        assert_eq!(unshared(&longer, &before), [vec![paths[index].to_owned()], vec![]]);
         assert!(longer != before && after != before);
     }
     for path in paths.iter().copied().chain(["/", "/0", "/1000a", "/9"]) {

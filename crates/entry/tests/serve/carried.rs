@@ -45,7 +45,7 @@ fn routes_and_certificates_of_a_host_that_asks_for_certificates_of_clients() {
     let host = Arc::make_mut(second.hosts.get_mut(&HostName::Exact("a.example".to_owned())).unwrap());
     let mut more = forward(prefix("/more"), backend("more"), false);
     more.policy = host.rules[0].policy;
-    host.rules.insert(0, more);
+    host.rules.push(more);
     let made = second.certificates.remove(host.certificate.as_ref().unwrap()).unwrap();
     second.certificates.insert(renewed.clone(), made);
     host.certificate = Some(renewed.clone());

@@ -44,10 +44,8 @@ fn texts_are_told_with_their_headers_where_their_conditions_are_met() {
         (text(with(prefix("/own"), None, None), 200, Some("text/x"), "$host, $escaped_request_uri;"), plain.clone()),
         (text(with(prefix("/https"), None, None), 200, None, "over TLS"), to_https),
     ]);
-    let default = Rule {
-        policy: routes.hosts.values().next().unwrap().rules[3].policy,
-        ..text(Match::any(), 404, None, "nothing")
-    };
+    let like = routes.rules().find(|rule| rule.matches.method.is_some()).unwrap();
+    let default = Rule { policy: like.policy, ..text(Match::any(), 404, None, "nothing") };
     let routes = Routes { default: Some(default), ..routes };
     for binary in binaries() {
         let nginx = Nginx::start(&binary, &routes, |_| {});

@@ -141,8 +141,9 @@ fn x_accel_headers_of_an_http2_backend_are_ignored() {
         });
         let mut routes = tenants(backend("unused"), victim.0.address);
         for rules in routes.hosts.values_mut().map(|host| &mut Arc::make_mut(host).rules) {
-            rules[0] = speaking(forward(prefix("/evil"), evil.address, true), Protocol::Http2);
-            rules.insert(0, speaking(forward(exact("/evil/only"), evil.address, false), Protocol::Http2));
+            let of_evil = rules.iter_mut().find(|rule| rule.matches.path == prefix("/evil")).unwrap();
+            *of_evil = speaking(forward(prefix("/evil"), evil.address, true), Protocol::Http2);
+            rules.push(speaking(forward(exact("/evil/only"), evil.address, false), Protocol::Http2));
         }
         let nginx = Nginx::start(&binary, &routes, |_| {});
         for target in ["/evil/a", "/evil/only", "/evil"] {

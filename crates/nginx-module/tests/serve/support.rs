@@ -483,10 +483,8 @@ pub fn routes(hosts: impl IntoIterator<Item = (String, Vec<Rule>)>) -> Routes {
         (None, None) if name == "*" => HostName::Any,
         (None, None) => HostName::Exact(name.to_owned()),
     };
-    let hosts = hosts.into_iter().map(|(name, mut rules)| {
-        rules.sort_by(|one, other| one.matches.precedence(&other.matches));
-        (named(&name), Host { rules: rules.into(), ..Host::default() }.into())
-    });
+    let hosts =
+        hosts.into_iter().map(|(name, rules)| (named(&name), Host { rules: rules.into(), ..Host::default() }.into()));
     Routes { hosts: hosts.collect(), policies: policies(), ..Routes::default() }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_model::{
-    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, RuleList, Scheme,
-    ValueMatch,
+    Action, Forward, HeaderMatch, Host, HostName, Match, PathMatch, PathRewrite, Policy, Rule, Scheme, ValueMatch,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -70,9 +69,8 @@ fn asked(method: &'static str, path: &'static str, headers: Vec<(&'static str, &
 
 /// Routes of one host.
 fn one_host(rules: Vec<Rule>) -> entry_model::Routes {
-    let (mut routes, mut rules) = (empty(), RuleList::from(rules));
-    rules.sort();
-    routes.hosts.insert(HostName::Any, Arc::new(Host { rules, ..Host::default() }));
+    let mut routes = empty();
+    routes.hosts.insert(HostName::Any, Arc::new(Host { rules: rules.into(), ..Host::default() }));
     routes
 }
 
