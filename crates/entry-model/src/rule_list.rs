@@ -5,13 +5,15 @@ use std::ops::{Index, IndexMut};
 use std::slice;
 use std::sync::Arc;
 
-use crate::Rule;
+use crate::{PathMatch, Rule};
 
 /// So many rules are copied together, as pointers, when one of them changes.
 const CHUNK: usize = 128;
 
-/// Rules, sorted as they are tried ([`crate::Match::precedence`]); those that are tried alike stand as they were given. A list that was made of another shares with it the rules that both have, most of them in whole chunks: to copy a
-/// list, to change a rule of it, and to find out what differs hardly depends on how many there are. To add one takes a look at all.
+/// Rules, sorted as they are tried ([`crate::Match::precedence`]); those that are tried alike stand as they were given.
+///
+/// A list that was made of another shares with it the rules that both have, most of them in whole chunks. So copying a list, changing a rule
+/// of it and finding out what differs hardly depend on how many there are. Adding a rule takes a look at all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RuleList {
     /// All are full but the last one, and none is empty.
@@ -63,18 +65,14 @@ impl RuleList {
         self.chunks.iter_mut().flat_map(Arc::make_mut).map(Arc::make_mut)
     }
 
-    /// Those that stand from the first on that is not `before` something, as long as they are `at` it. All that are before it must stand at
-    /// the beginning: few rules are looked at then.
-    pub fn range<'a>(
-        &'a self,
-        before: impl Fn(&Rule) -> bool,
-        at: impl Fn(&Rule) -> bool + 'a,
-    ) -> impl Iterator<Item = &'a Rule> {
-        // The last chunk that begins with one that is before it has the end of these, or they end with it.
-        let chunk = self.chunks.partition_point(|chunk| before(&chunk[0])).saturating_sub(1);
-        let start = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(|rule| before(rule)));
-        let rules = self.chunks[chunk.min(self.chunks.len())..].iter().flat_map(|chunk| chunk.iter());
-        rules.skip(start).map(AsRef::as_ref).take_while(move |rule| at(rule))
+    /// Those whose paths are tried at the place of this one. Few others are looked at.
+    pub fn at_place_of<'a>(&'a self, path: &'a PathMatch) -> impl Iterator<Item = &'a Rule> {
+        let is_before = |rule: &Arc<Rule>| rule.matches.path.precedence(path).is_lt();
+        // They begin in the last chunk that begins with one before them, or at the next chunk.
+        let chunk = self.chunks.partition_point(|chunk| is_before(&chunk[0])).saturating_sub(1);
+        let start = self.chunks.get(chunk).map_or(0, |chunk| chunk.partition_point(is_before));
+        let rules = self.chunks.iter().skip(chunk).flat_map(|chunk| chunk.iter()).skip(start).map(AsRef::as_ref);
+        rules.take_while(|rule: &&Rule| rule.matches.path.precedence(path).is_eq())
     }
 
     /// Adds a rule, after those that are tried alike.

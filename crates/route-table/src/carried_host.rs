@@ -213,7 +213,7 @@ pub type RulesByPath<'a> = BTreeMap<PathRef<'a>, Vec<&'a ModelRule>>;
 /// No rule.
 pub static NO_RULES: RuleList = RuleList::new();
 
-/// All of a host's rules, which are sorted, that have a path of some of them.
+/// All of a host's rules that have a path of some of them.
 pub fn rules_of_paths<'a>(rules: &'a RuleList, some: impl IntoIterator<Item = &'a &'a ModelRule>) -> RulesByPath<'a> {
     let mut by_path = RulesByPath::new();
     for rule in some {
@@ -230,8 +230,7 @@ fn rules_of_path<'a>(rules: &'a RuleList, path: &'a PathMatch) -> Vec<&'a ModelR
     if matches!(path, PathMatch::Regex(_)) {
         return rules.iter().filter(is_of_path).collect();
     }
-    let order = |rule: &ModelRule| rule.matches.path.precedence(path);
-    rules.range(move |rule| order(rule).is_lt(), move |rule| order(rule).is_eq()).filter(is_of_path).collect()
+    rules.at_place_of(path).filter(is_of_path).collect()
 }
 
 /// The path by which the table finds a rule, or why it does not carry it.

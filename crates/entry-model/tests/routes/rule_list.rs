@@ -66,8 +66,8 @@ fn lists_of_many_rules_are_as_those_of_few() {
         assert!(longer != before && after != before);
     }
     for path in paths.iter().copied().chain(["/", "/0", "/1000a", "/9"]) {
-        let of_path: Vec<_> =
-            before.range(|rule| rule.matches.path.text() < path, |rule| rule.matches.path.text() == path).collect();
+        let place = PathMatch::Prefix(path.to_owned());
+        let of_path: Vec<_> = before.at_place_of(&place).collect();
         assert!(
             of_path.iter().map(|rule| rule.matches.path.text()).eq(paths.iter().copied().filter(|one| *one == path))
         );
