@@ -54,11 +54,11 @@ pub fn table(stage: &Stage) -> Result<Vec<Figure>> {
         let entries = [stage.run_from(manifests[0].path()).await?, stage.run_from(manifests[1].path()).await?];
         let (reloads, more_reloads) = (entries[0].reloads().await?, entries[1].reloads().await?);
         let mut figures = changes(stage, (&manifests, &entries), by_hand).await?;
-        figures.push(added(stage, &manifests, &entries).await?);
+        figures.push(added(stage, "table-added", &manifests, &entries).await?);
         ensure!(entries[0].reloads().await? == reloads, "nginx was reloaded");
         ensure!(entries[1].reloads().await? == more_reloads, "nginx with more routes was reloaded");
         drop(entries);
-        figures.push(on_one_host(stage, [many, more]).await?);
+        figures.extend(on_one_host(stage, [many, more]).await?);
         Ok(figures)
     })
 }
@@ -256,7 +256,7 @@ fn flat(name: &'static str, more: &Turns, fewer: &Turns) -> Figure {
 }
 
 /// The same of the Service that is added and taken away.
-async fn added(stage: &Stage, manifests: &[Manifests; 2], entries: &[Entry; 2]) -> Result<Figure> {
+async fn added(stage: &Stage, name: &'static str, manifests: &[Manifests; 2], entries: &[Entry; 2]) -> Result<Figure> {
     for manifests in manifests {
         // The same answer comes from the Service `rest` then.
         manifests.add(0)?;
@@ -264,11 +264,11 @@ async fn added(stage: &Stage, manifests: &[Manifests; 2], entries: &[Entry; 2]) 
     let parts = [&entries[0], &entries[1]].map(|entry| (Probe(entry.http), 2));
     let turns = take_turns(stage, &parts, REST, async |part, to| manifests[part].add(to)).await?;
     let [fewer, more] = &turns[..] else { bail!("not both were measured") };
-    Ok(flat("table-added", more, fewer))
+    Ok(flat(name, more, fewer))
 }
 
-/// Changes of a path with many others on the same host, and with very many.
-async fn on_one_host(stage: &Stage, counts: [u16; 2]) -> Result<Figure> {
+/// Changes of a path with many others on the same host, and with very many; and the same of one that comes and goes.
+async fn on_one_host(stage: &Stage, counts: [u16; 2]) -> Result<[Figure; 2]> {
     let [fewer, more] =
         counts.map(|count| Manifests::new(stage, move |path| objects::write_paths(path, count, NOBODY)));
     let manifests = [fewer.await?, more.await?];
@@ -276,5 +276,6 @@ async fn on_one_host(stage: &Stage, counts: [u16; 2]) -> Result<Figure> {
     let parts = [&entries[0], &entries[1]].map(|entry| (Probe(entry.http), 1));
     let turns = take_turns(stage, &parts, REST, async |part, to| manifests[part].lead(to)).await?;
     let [fewer, more] = &turns[..] else { bail!("not both were measured") };
-    Ok(flat("table-one-host", more, fewer))
+    let changed = flat("table-one-host", more, fewer);
+    Ok([changed, added(stage, "table-one-host-added", &manifests, &entries).await?])
 }

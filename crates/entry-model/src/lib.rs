@@ -73,7 +73,7 @@ pub use request::{Request, Scheme};
 pub use request_match::{ACME_CHALLENGE, CookieMatch, HeaderMatch, Match, PathMatch, QueryParamMatch, ValueMatch};
 pub use rewrite::{PathRewrite, Redirect, encode_path};
 pub use routes::{Certificate, CertificateId, Endpoints, Host, Routes, RoutingDecision, Rule};
-pub use rule_list::{RuleIter, RuleList, SharedRules, leave_what_differs};
+pub use rule_list::{RuleIter, RuleList, SharedRules, differing_rules};
 pub use secret_names::{SECRET_ANNOTATIONS, annotated_secrets, own_object_name};
 pub use session::{number_of_session, session_of_cookie};
 pub use snapshot::{Kind, Object, Snapshot};

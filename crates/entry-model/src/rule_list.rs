@@ -1,5 +1,6 @@
 //! The rules of a host, of which there may be very many.
 
+use std::cmp::Ordering;
 use std::iter::{FlatMap, Map};
 use std::ops::{Index, IndexMut};
 use std::slice;
@@ -7,16 +8,16 @@ use std::sync::Arc;
 
 use crate::{PathMatch, Rule};
 
-/// So many rules are copied together, as pointers, when one of them changes.
+/// About so many rules are copied together, as pointers, when one of them changes.
 const CHUNK: usize = 128;
 
 /// Rules, sorted as they are tried ([`crate::Match::precedence`]); those that are tried alike stand as they were given.
 ///
 /// A list that was made of another shares with it the rules that both have, most of them in whole chunks. So copying a list, changing a rule
-/// of it and finding out what differs hardly depend on how many there are. Adding a rule takes a look at all.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// of it, adding and removing one, and finding out what differs hardly depend on how many there are.
+#[derive(Debug, Clone, Default)]
 pub struct RuleList {
-    /// All are full but the last one, and none is empty.
+    /// None is empty, and none has more than twice [`CHUNK`] rules.
     chunks: Vec<Chunk>,
 }
 
@@ -37,7 +38,7 @@ impl RuleList {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len())
+        self.chunks.iter().map(|chunk| chunk.len()).sum()
     }
 
     /// Whether there are none.
@@ -77,46 +78,115 @@ impl RuleList {
 
     /// Adds a rule, after those that are tried alike.
     pub fn push(&mut self, rule: Rule) {
-        self.extend([rule]);
+        let is_before = |one: &Arc<Rule>| one.matches.precedence(&rule.matches).is_le();
+        // Where one chunk ends and the next begins, it goes to the end of the first.
+        let at = self.chunks.partition_point(|chunk| is_before(&chunk[0])).saturating_sub(1);
+        let chunk = self.chunks.get(at).map_or(&[][..], |chunk| chunk);
+        let (before, after) = chunk.split_at(chunk.partition_point(is_before));
+        let (before, after) = (before.to_vec(), after.to_vec());
+        self.put_chunk(at, [before, vec![Arc::new(rule)], after].concat());
     }
 
-    /// What is not shared, of this list and of another: what lies between the rules that are shared at the beginning and at the end.
+    /// Takes out the rule of this place.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn remove(&mut self, index: usize) {
+        let (mut at, index) = self.place_of(index);
+        let mut rules = self.chunks[at].to_vec();
+        rules.remove(index);
+        // What is left of chunks does not grow many.
+        if rules.len() < CHUNK / 2 && at > 0 && self.chunks[at - 1].len() <= CHUNK {
+            self.chunks.remove(at);
+            at -= 1;
+            rules.splice(..0, self.chunks[at].iter().cloned());
+        }
+        self.put_chunk(at, rules);
+    }
+
+    /// Puts rules in place of a chunk, or of none after the last one.
+    fn put_chunk(&mut self, at: usize, rules: Vec<Arc<Rule>>) {
+        let chunks: Vec<Chunk> = match rules.len() {
+            0 => Vec::new(),
+            many if many > 2 * CHUNK => rules.chunks(many.div_ceil(2)).map(Arc::from).collect(),
+            _ => vec![rules.into()],
+        };
+        self.chunks.splice(at..self.chunks.len().min(at + 1), chunks);
+    }
+
+    /// The chunk of a rule, and its place there.
+    fn place_of(&self, index: usize) -> (usize, usize) {
+        let mut rest = index;
+        for (at, chunk) in self.chunks.iter().enumerate() {
+            match rest.checked_sub(chunk.len()) {
+                Some(more) => rest = more,
+                None => return (at, rest),
+            }
+        }
+        panic!("there is no rule {index} among {}", self.len());
+    }
+
+    /// The rules that are not shared, of this list and of another.
     pub fn unshared<'a>(&'a self, other: &'a Self) -> [Vec<&'a Arc<Rule>>; 2] {
         let is_same_chunk = |(one, other): &(&Chunk, &Chunk)| Arc::ptr_eq(one, other);
         let start = self.chunks.iter().zip(&other.chunks).take_while(is_same_chunk).count();
         let [one, other] = [self, other].map(|list| &list.chunks[start..]);
         let end = one.iter().rev().zip(other.iter().rev()).take_while(is_same_chunk).count();
-        let [one, other] = [one, other].map(|chunks| &chunks[..chunks.len() - end]);
-        let [mut one, mut other] = [one, other].map(|chunks| chunks.iter().flat_map(|chunk| chunk.iter()).collect());
-        leave_what_differs(&mut one, &mut other, |one: &Arc<Rule>, other: &Arc<Rule>| Arc::ptr_eq(one, other));
-        [one, other]
+        let rules = |chunks: &'a [Chunk]| chunks[..chunks.len() - end].iter().flat_map(|chunk| chunk.iter());
+        differing_rules(rules(one), rules(other), Arc::ptr_eq)
     }
 }
 
-/// Takes off what two lists have alike, at the beginning and at the end.
-pub fn leave_what_differs<'a, T>(one: &mut Vec<&'a T>, other: &mut Vec<&'a T>, is_same: impl Fn(&T, &T) -> bool) {
-    let is_same = |(one, other): &(&&T, &&T)| is_same(one, other);
-    let start = one.iter().zip(other.iter()).take_while(is_same).count();
-    let [rest, other_rest] = [&one[start..], &other[start..]];
-    let end = rest.iter().rev().zip(other_rest.iter().rev()).take_while(is_same).count();
-    for list in [one, other] {
-        list.truncate(list.len() - end);
-        list.drain(..start);
+/// The rules of two lists, sorted as they are tried, that are not the same.
+pub fn differing_rules<'a>(
+    one: impl IntoIterator<Item = &'a Arc<Rule>>,
+    other: impl IntoIterator<Item = &'a Arc<Rule>>,
+    is_same: impl Fn(&Arc<Rule>, &Arc<Rule>) -> bool,
+) -> [Vec<&'a Arc<Rule>>; 2] {
+    let [mut differing, mut others] = [Vec::new(), Vec::new()];
+    let (mut one, mut other) = (one.into_iter().peekable(), other.into_iter().peekable());
+    loop {
+        let order = match (one.peek(), other.peek()) {
+            (None, None) => return [differing, others],
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(rule), Some(its)) if is_same(rule, its) => {
+                one.next();
+                other.next();
+                continue;
+            }
+            (Some(rule), Some(its)) => rule.matches.precedence(&its.matches),
+        };
+        // Those that are tried alike differ together: their order counts.
+        differing.extend(one.next_if(|_| order.is_le()));
+        others.extend(other.next_if(|_| order.is_ge()));
     }
 }
+
+impl PartialEq for RuleList {
+    /// Whether they have the same rules, whatever they share.
+    fn eq(&self, other: &Self) -> bool {
+        let [one, other] = self.unshared(other);
+        one == other
+    }
+}
+
+impl Eq for RuleList {}
 
 impl Index<usize> for RuleList {
     type Output = Rule;
 
     fn index(&self, index: usize) -> &Rule {
-        &self.chunks[index / CHUNK][index % CHUNK]
+        let (at, index) = self.place_of(index);
+        &self.chunks[at][index]
     }
 }
 
 impl IndexMut<usize> for RuleList {
     /// To be changed but for what it matches. Other lists keep the rule as it was.
     fn index_mut(&mut self, index: usize) -> &mut Rule {
-        Arc::make_mut(&mut Arc::make_mut(&mut self.chunks[index / CHUNK])[index % CHUNK])
+        let (at, index) = self.place_of(index);
+        Arc::make_mut(&mut Arc::make_mut(&mut self.chunks[at])[index])
     }
 }
 

@@ -1,10 +1,11 @@
 //! What one change costs among few routes and among many: `cargo run --release -p entry-translate --example cost`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use entry_model::{
-    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IpFamily, Kind, Meta, ObjectRef, PathType,
+    Ingress, IngressBackend, IngressClass, IngressPath, IngressRule, IpFamily, Key, Kind, Meta, ObjectRef, PathType,
     PortRef, Service, ServiceKind, ServicePort, Snapshot,
 };
 use entry_translate::{Bound, Bounds, TranslateSettings, Translator};
@@ -24,23 +25,31 @@ fn service(namespace: usize, port: u16) -> Service {
 }
 
 fn ingress(namespace: usize, name: &str, paths: &[&str]) -> Ingress {
+    on_host(Some(format!("{name}.example.com")), namespace, name, paths)
+}
+
+fn on_host(host: Option<String>, namespace: usize, name: &str, paths: &[&str]) -> Ingress {
     let backend = IngressBackend::Service { name: "web".to_owned(), port: PortRef::Name("http".to_owned()) };
     let path = |path: &&str| IngressPath {
         path: Some((*path).to_owned()),
         path_type: PathType::Prefix,
         backend: backend.clone(),
     };
-    let rules =
-        vec![IngressRule { host: Some(format!("{name}.example.com")), paths: paths.iter().map(path).collect() }];
+    let rules = vec![IngressRule { host, paths: paths.iter().map(path).collect() }];
     let (class, meta) = (Some("sparrow".to_owned()), meta(namespace, name));
     Ingress { meta, class, default_backend: None, rules, tls: Vec::new(), addresses: Vec::new() }
 }
 
-/// An Ingress and a host for each route, a hundred routes of a namespace.
-fn snapshot(routes: usize) -> Snapshot {
+fn classes() -> Snapshot {
     let mut snapshot = Snapshot::default();
     let meta = Meta { name: "sparrow".to_owned(), ..Meta::default() };
     snapshot.put(IngressClass { meta, controller: "sparrow/entry".to_owned(), default: false });
+    snapshot
+}
+
+/// An Ingress and a host for each route, a hundred routes of a namespace.
+fn of_many_hosts(routes: usize) -> Snapshot {
+    let mut snapshot = classes();
     for number in 0..routes {
         if number % 100 == 0 {
             snapshot.put(service(number / 100, 80));
@@ -50,54 +59,89 @@ fn snapshot(routes: usize) -> Snapshot {
     snapshot
 }
 
+/// An Ingress and a path for each route, all of one namespace and of one host, or of all hosts.
+fn of_one_host(host: Option<&str>, routes: usize) -> Snapshot {
+    let mut snapshot = classes();
+    snapshot.put(service(0, 80));
+    for number in 0..routes {
+        let name = format!("path-{number}");
+        snapshot.put(on_host(host.map(str::to_owned), 0, &name, &[&format!("/{name}")]));
+    }
+    snapshot
+}
+
+fn remove(snapshot: &mut Snapshot, namespace: usize, name: &str) {
+    let key = Key { namespace: format!("team-{namespace}"), name: name.to_owned() };
+    snapshot.remove(&ObjectRef::new(Kind::Ingress, key));
+}
+
+/// A translator, and how long its changes took, by what was changed.
+struct Measured {
+    translator: Translator,
+    settings: TranslateSettings,
+    times: BTreeMap<&'static str, Vec<Duration>>,
+}
+
+impl Measured {
+    /// One that has translated this, and then the same again.
+    fn new(snapshot: &Snapshot) -> Self {
+        let bound = Bound { namespace: 100_000, all: 100_000 };
+        let bounds = Bounds { hosts: bound, rules: bound, patterns: bound, certificates: bound, rates: bound };
+        let settings = TranslateSettings { bounds, host_owners: vec![Arc::default()], ..TranslateSettings::default() };
+        let mut measured = Self { translator: Translator::default(), settings, times: BTreeMap::new() };
+        measured.take("all, at first", snapshot);
+        measured.take("nothing changes", snapshot);
+        measured
+    }
+
+    fn take(&mut self, what: &'static str, snapshot: &Snapshot) {
+        let began = Instant::now();
+        let translation = self.translator.translate(snapshot, &self.settings);
+        self.times.entry(what).or_default().push(began.elapsed());
+        self.settings.host_owners = vec![translation.host_owners];
+        self.settings.last_good = translation.last_good;
+    }
+
+    fn print(self, of: &str) {
+        println!("{of}");
+        for (what, mut took) in self.times {
+            took.sort();
+            println!("  {what}: {} {}", took[took.len() / 2].as_micros(), took[took.len() - 1].as_micros());
+        }
+    }
+}
+
 fn main() {
-    let bound = Bound { namespace: 1000, all: 100_000 };
-    let bounds = Bounds { hosts: bound, rules: bound, patterns: bound, certificates: bound, rates: bound };
     println!("p50, and the most, in microseconds, of {ROUNDS} changes of each kind");
     for routes in [1000, 10_000, 50_000] {
-        let (mut snapshot, mut translator) = (snapshot(routes), Translator::default());
-        let mut settings = TranslateSettings { bounds, ..TranslateSettings::default() };
-        let mut translate = |snapshot: &Snapshot| {
-            let began = Instant::now();
-            let translation = translator.translate(snapshot, &settings);
-            let took = began.elapsed();
-            settings.host_owners = vec![translation.host_owners];
-            settings.last_good = translation.last_good;
-            took
-        };
-        let first = translate(&snapshot);
-        let mut times: BTreeMap<&str, Vec<Duration>> = BTreeMap::new();
-        // What the first has made of owners is what the second begins with.
-        times.entry("nothing changes").or_default().push(translate(&snapshot));
+        let mut snapshot = of_many_hosts(routes);
+        let mut measured = Measured::new(&snapshot);
         for round in 0..ROUNDS {
-            let mut take = |what: &'static str, snapshot: &Snapshot| {
-                times.entry(what).or_default().push(translate(snapshot));
-            };
             snapshot.put(ingress(3, "added", &["/"]));
-            take("added, on a host of its own", &snapshot);
+            measured.take("added, on a host of its own", &snapshot);
             let paths = if round % 2 == 0 { ["/", "/more"] } else { ["/", "/others"] };
             snapshot.put(ingress(5, "host-501", &paths));
-            take("asks for another path", &snapshot);
-            let mut beside = ingress(5, "beside", &["/beside"]);
-            beside.rules[0].host = Some("host-502.example.com".to_owned());
-            snapshot.put(beside);
-            take("added, on a host of another object", &snapshot);
+            measured.take("asks for another path", &snapshot);
+            snapshot.put(on_host(Some("host-502.example.com".to_owned()), 5, "beside", &["/beside"]));
+            measured.take("added, on a host of another object", &snapshot);
             snapshot.put(service(7, 81 + round));
-            take("leads elsewhere, with 100 objects", &snapshot);
-            for (what, namespace, name) in [
-                ("removed, with its host", "team-3", "added"),
-                ("removed, from a host of another object", "team-5", "beside"),
-            ] {
-                let key = entry_model::Key { namespace: namespace.to_owned(), name: name.to_owned() };
-                snapshot.remove(&ObjectRef::new(Kind::Ingress, key));
-                take(what, &snapshot);
-            }
+            measured.take("leads elsewhere, with 100 objects", &snapshot);
+            remove(&mut snapshot, 3, "added");
+            measured.take("removed, with its host", &snapshot);
+            remove(&mut snapshot, 5, "beside");
+            measured.take("removed, from a host of another object", &snapshot);
         }
-        println!("{routes} routes, the first translation {}", first.as_micros());
-        for (what, mut took) in times {
-            took.sort();
-            let most = took[took.len() - 1].as_micros();
-            println!("  {what}: {} {most}", took[took.len() / 2].as_micros());
+        measured.print(&format!("{routes} routes, each of a host of its own"));
+        for host in [Some("one.example.com"), None] {
+            let mut snapshot = of_one_host(host, routes);
+            let mut measured = Measured::new(&snapshot);
+            for _ in 0..ROUNDS {
+                snapshot.put(on_host(host.map(str::to_owned), 0, "added", &["/added"]));
+                measured.take("added", &snapshot);
+                remove(&mut snapshot, 0, "added");
+                measured.take("removed", &snapshot);
+            }
+            measured.print(&format!("{routes} routes of {}", host.unwrap_or("all hosts")));
         }
     }
 }

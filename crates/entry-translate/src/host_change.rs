@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Policy, Snapshot};
+use entry_model::{CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Snapshot};
 
 use crate::amounts::AskedAmounts;
 use crate::attach::{self, AttachedClasses, AttachedObject, RouteObject};
@@ -29,26 +29,35 @@ use crate::merge::{HostMerger, MergeContext};
 use crate::owners::{self, HostLists};
 use crate::retarget::{LastTranslation, named_objects, route_object};
 use crate::tls::{self, LastGoodSecret, ReadCertificates};
+use crate::translate::Way;
 use crate::verdict_draft::VerdictDraft;
 use crate::{HostOwnership, TranslateSettings};
 
 /// Most claims that are looked at: of more the whole way is not much longer.
 const MOST_CLAIMS: usize = 2048;
 
+/// What objects ask for that changed.
+pub struct AskedChange {
+    /// Sorted by the objects.
+    pub changes: Vec<ObjectChange>,
+    /// How much all ask for then.
+    pub amounts: AskedAmounts,
+}
+
 /// An object that asks for something else than before, or did not ask before, or asks no more.
-struct ObjectChange {
-    reference: ObjectRef,
-    before: Option<AskingObject>,
-    now: Option<AskingObject>,
+pub struct ObjectChange {
+    pub reference: ObjectRef,
+    pub before: Option<AskingObject>,
+    pub now: Option<AskingObject>,
 }
 
 /// An object, and what it asks for.
-struct AskingObject {
+pub struct AskingObject {
     object: Object,
     memory_address: usize,
-    claims: Arc<Claims>,
+    pub claims: Arc<Claims>,
     tls: bool,
-    brings_certificate: bool,
+    pub brings_certificate: bool,
 }
 
 /// What is looked at for a change.
@@ -64,46 +73,54 @@ struct Surroundings {
 }
 
 impl LastTranslation {
-    /// Follows a change, if that can be done without a look at all that is there.
-    pub fn follow_change(&mut self, snapshot: &Snapshot, settings: &TranslateSettings, caches: &mut Caches) -> bool {
+    /// Follows a change on the shortest way; none if all that is there has to be looked at.
+    pub fn follow_change(
+        &mut self,
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        caches: &mut Caches,
+    ) -> Option<Way> {
         let told = caches.endpoints.follow_slices(snapshot);
         if told.is_empty()
             && let Some(plan) = self.plan(snapshot, settings, caches)
         {
             self.follow(plan, snapshot, settings, caches);
             self.settings.host_owners.clone_from(&settings.host_owners);
-            return true;
+            return Some(Way::Objects);
         }
         if !self.is_same_beside_routes(snapshot, settings) {
-            return false;
+            return None;
         }
-        if self.change_hosts(snapshot, settings, &told, caches).is_some() {
-            return true;
+        if let Some(asked) = self.asked_change(snapshot, settings, &told, caches) {
+            if told.is_empty() && self.change_paths(&asked, snapshot, settings, caches).is_some() {
+                return Some(Way::Objects);
+            }
+            if self.change_hosts(&asked, snapshot, settings, caches).is_some() {
+                return Some(Way::Hosts);
+            }
         }
         // Perhaps one after the other: what the records say now, and where objects lead.
         let recorded = Snapshot { host_owners: Arc::clone(&snapshot.host_owners), ..self.snapshot.clone() };
-        if self.change_hosts(&recorded, settings, &told, caches).is_none() {
-            return false;
-        }
-        let Some(plan) = self.plan(snapshot, settings, caches) else { return false };
+        let asked = self.asked_change(&recorded, settings, &told, caches)?;
+        self.change_hosts(&asked, &recorded, settings, caches)?;
+        let plan = self.plan(snapshot, settings, caches)?;
         self.follow(plan, snapshot, settings, caches);
-        true
+        Some(Way::Hosts)
     }
 
     /// Translates the hosts of the objects that changed, and of those that name a Service of which something else is told. None if that is
     /// not enough: then nothing has changed but what is known of hosts, which is known by what they were made of.
     fn change_hosts(
         &mut self,
+        AskedChange { changes, amounts }: &AskedChange,
         snapshot: &Snapshot,
         settings: &TranslateSettings,
-        told: &[ObjectRef],
         caches: &mut Caches,
     ) -> Option<()> {
-        let Caches { claims, merger, endpoints, last_policy } = caches;
+        let Caches { claims, merger, endpoints, .. } = caches;
         let bonds = self.bonds.as_ref()?;
         let owned = settings.ownership == HostOwnership::Namespace;
         let changed = self.changed_records(snapshot, settings)?;
-        let (changes, amounts) = self.object_changes(bonds, snapshot, settings, told, claims, last_policy)?;
         let new: BTreeMap<&ObjectRef, &AskingObject> =
             changes.iter().filter_map(|change| Some((&change.reference, change.now.as_ref()?))).collect();
         let claims_of = |reference: &ObjectRef| {
@@ -113,7 +130,7 @@ impl LastTranslation {
             let object = route_object(snapshot, reference)?;
             Some(Arc::clone(&claims.get(&object.memory_address())?.claims))
         };
-        let around = surroundings(bonds, changed, &changes, claims_of, merger)?;
+        let around = surroundings(bonds, changed, changes, claims_of, merger)?;
         let Surroundings { hosts, translated, judged, asking } = &around;
 
         let mut attached = Vec::with_capacity(asking.len());
@@ -145,7 +162,7 @@ impl LastTranslation {
         }
         let host_owners = if owned {
             let next = owners::next_host_owners(&records, &asked, &attached, (&nobody, &[]));
-            self.next_owners(hosts, judged, &changes, (&asked, &attached), &next, merger)?
+            self.next_owners(hosts, judged, changes, (&asked, &attached), &next, merger)?
         } else {
             Arc::clone(&self.translation.host_owners)
         };
@@ -193,8 +210,8 @@ impl LastTranslation {
         self.put_hosts(translated, &reserved, merger);
         self.note_certificates(&certificates);
         self.drop_unused_endpoints(led_to, endpoints);
-        self.note_bonds(beside, amounts);
-        self.note_secrets(&changes, &last_good, snapshot, settings);
+        self.note_bonds(beside, amounts.clone());
+        self.note_secrets(changes, &last_good, snapshot, settings);
         for change in changes {
             self.note_object(change, snapshot, settings, claims);
         }
@@ -204,16 +221,15 @@ impl LastTranslation {
         Some(())
     }
 
-    /// What changed objects asked for, and ask for now; and how much all ask for then.
-    fn object_changes(
+    /// What changed objects asked for, and ask for now; and how much all ask for then. None if that may be more than is served, or is for all.
+    fn asked_change(
         &self,
-        bonds: &HostBonds,
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         told: &[ObjectRef],
-        claims: &HashMap<usize, CachedClaims>,
-        last_policy: &mut Arc<Policy>,
-    ) -> Option<(Vec<ObjectChange>, AskedAmounts)> {
+        Caches { claims, last_policy, .. }: &mut Caches,
+    ) -> Option<AskedChange> {
+        let bonds = self.bonds.as_ref()?;
         let classes = AttachedClasses::of(snapshot, settings);
         let is_attached = |object: &_| attach::is_attached(*object, &classes, settings);
         let mut changes = Vec::new();
@@ -269,7 +285,7 @@ impl LastTranslation {
         // Where the first object declares TLS, annotations of the others say something else.
         let same_tls = |namespace: &&str| amounts.has_tls(namespace) == bonds.amounts.has_tls(namespace);
         let fits = amounts.fit_but_for(&bonds.over, &settings.bounds, &namespaces) && namespaces.iter().all(same_tls);
-        fits.then_some((changes, amounts))
+        fits.then_some(AskedChange { changes, amounts })
     }
 
     /// Who owns what from now on. None if a namespace has no rule any more: whether it has something else is not known.
@@ -424,26 +440,26 @@ impl LastTranslation {
     }
 
     /// Remembers what an object asks for now, and which objects it names.
-    fn note_object(
+    pub fn note_object(
         &mut self,
-        change: ObjectChange,
+        ObjectChange { reference, before, now }: &ObjectChange,
         snapshot: &Snapshot,
         settings: &TranslateSettings,
         claims: &mut HashMap<usize, CachedClaims>,
     ) {
-        let ObjectChange { reference, before, now } = change;
         if now.is_none() {
-            self.translation.verdicts.remove(&reference);
+            self.translation.verdicts.remove(reference);
         }
         if let Some(AskingObject { object, memory_address, claims: asked, .. }) = before {
-            let named = RouteObject::of(&object).map(|object| named_objects(object, &asked, &self.snapshot, settings));
+            let named = RouteObject::of(object).map(|object| named_objects(object, asked, &self.snapshot, settings));
             named.into_iter().flatten().for_each(|named| self.users.remove(named, reference.clone()));
-            claims.remove(&memory_address);
+            claims.remove(memory_address);
         }
         if let Some(AskingObject { object, memory_address, claims: asked, tls, .. }) = now {
-            let named = RouteObject::of(&object).map(|object| named_objects(object, &asked, snapshot, settings));
+            let named = RouteObject::of(object).map(|object| named_objects(object, asked, snapshot, settings));
             named.into_iter().flatten().for_each(|named| self.users.insert(named, reference.clone()));
-            claims.insert(memory_address, CachedClaims { _object: object, claims: asked, tls });
+            let known = CachedClaims { _object: object.clone(), claims: Arc::clone(asked), tls: *tls };
+            claims.insert(*memory_address, known);
         }
     }
 }
@@ -536,18 +552,19 @@ fn is_bound_to_others(hosts: &BTreeSet<HostName>, asked: &AttachedClaims<'_>, me
     })
 }
 
-/// The objects that name hosts where no rule of theirs stands, by host.
+/// The objects that name hosts where no rule of theirs stands, or not all do, by host.
 fn beside(
     hosts: &BTreeSet<HostName>,
     asked: &AttachedClaims<'_>,
     attached: &[AttachedObject<'_>],
     claims: &[Arc<Claims>],
 ) -> Vec<(HostName, Vec<ObjectRef>)> {
-    let standing: HashSet<(usize, &HostName)> =
-        asked.rules.iter().map(|rule| (rule.owner.1, &rule.claim.host)).collect();
+    let [standing, left_out]: [HashSet<(usize, &HostName)>; 2] = [&asked.rules, &asked.left_out]
+        .map(|rules| rules.iter().map(|rule| (rule.owner.1, &rule.claim.host)).collect());
     let mut beside: BTreeMap<&HostName, Vec<ObjectRef>> = hosts.iter().map(|host| (host, Vec::new())).collect();
     for (index, (AttachedObject { object, .. }, claims)) in attached.iter().zip(claims).enumerate() {
-        for host in named_hosts(claims).into_iter().filter(|host| !standing.contains(&(index, *host))) {
+        let is_beside = |host: &&HostName| !standing.contains(&(index, *host)) || left_out.contains(&(index, *host));
+        for host in named_hosts(claims).into_iter().filter(is_beside) {
             if let Some(objects) = beside.get_mut(host) {
                 objects.push(object.clone());
             }

@@ -52,6 +52,7 @@ mod merge;
 mod object_users;
 mod owners;
 mod path;
+mod path_change;
 mod pem;
 mod policy;
 mod private_key;

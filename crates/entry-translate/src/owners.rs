@@ -66,8 +66,13 @@ impl<'a> HostLists<'a> {
         self.by_host.get(host).or_else(above).map(Vec::as_slice)
     }
 
+    /// Whether several namespaces list a host, or the wildcard above it: each of them may have paths there.
+    pub fn shares(&self, host: &HostName) -> bool {
+        self.of(host).is_some_and(|namespaces| namespaces.len() > 1)
+    }
+
     /// Whether a namespace may claim this, as far as lists say.
-    fn allows(&self, namespace: &str, unit: HostOrSegment<'_>) -> bool {
+    pub fn allows(&self, namespace: &str, unit: HostOrSegment<'_>) -> bool {
         match unit {
             HostOrSegment::Segment(_) => self.limited.get(namespace).is_none_or(|any| *any),
             HostOrSegment::Host(host) => match self.of(host) {

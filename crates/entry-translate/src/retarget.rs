@@ -190,8 +190,8 @@ impl LastTranslation {
         if settings.host_owners.len() != self.settings.host_owners.len() {
             return None;
         }
-        let now = std::iter::once(&snapshot.host_owners).chain(&settings.host_owners);
-        let before = std::iter::once(&self.snapshot.host_owners).chain(&self.settings.host_owners);
+        let now = host_records(snapshot, settings);
+        let before = host_records(&self.snapshot, &self.settings);
         for (now, before) in now.zip(before).filter(|(now, before)| !Arc::ptr_eq(now, before)) {
             let changed = now.changed_keys(before);
             // Near a bound it matters too how many rules they count.
@@ -203,10 +203,20 @@ impl LastTranslation {
                 return None;
             }
             for key in changed {
-                names.insert(host_of_key(key)?);
+                let host = host_of_key(key)?;
+                if !self.is_known_owner(key, snapshot, settings) {
+                    names.insert(host);
+                }
             }
         }
         Some(names)
+    }
+
+    /// Whether the records say no more of a host or a first segment than what was made of the last ones: what was decided is recorded.
+    fn is_known_owner(&self, key: &str, snapshot: &Snapshot, settings: &TranslateSettings) -> bool {
+        let owner = self.translation.host_owners.owner_of(key);
+        let mut holders = host_records(snapshot, settings).filter_map(|record| record.owner_of(key)).peekable();
+        holders.peek().copied() == owner && holders.all(|holder| Some(holder) == owner)
     }
 
     /// Whether nothing but Services, Secrets and Ingresses has changed, endpoints, and the records of owners.
@@ -374,6 +384,14 @@ fn route_objects(snapshot: &Snapshot) -> impl Iterator<Item = (ObjectRef, RouteO
     let services = services.map(move |(key, service)| (named(Kind::Service, key), RouteObject::Service(service)));
     let ingresses = snapshot.ingresses.iter();
     services.chain(ingresses.map(move |(key, ingress)| (named(Kind::Ingress, key), RouteObject::Ingress(ingress))))
+}
+
+/// The records of owners, that of the snapshot first.
+pub fn host_records<'a>(
+    snapshot: &'a Snapshot,
+    settings: &'a TranslateSettings,
+) -> impl Iterator<Item = &'a Arc<HostOwners>> {
+    std::iter::once(&snapshot.host_owners).chain(&settings.host_owners)
 }
 
 /// The host that a key of a record stands for, or is part of; none if it cannot be told.

@@ -76,8 +76,10 @@ pub enum Way {
     /// Over all objects.
     #[default]
     Whole,
-    /// Over what changed.
-    Short,
+    /// Over the hosts that changed objects name, with all that has a say there.
+    Hosts,
+    /// Over the changed objects alone.
+    Objects,
 }
 
 impl Translator {
@@ -85,12 +87,12 @@ impl Translator {
     pub fn translate(&mut self, snapshot: &Snapshot, settings: &TranslateSettings) -> Translation {
         let last = self.last.take();
         if let Some(mut last) = last
-            && last.follow_change(snapshot, settings, &mut self.caches)
+            && let Some(way) = last.follow_change(snapshot, settings, &mut self.caches)
         {
             last.translation.routes.endpoints.clone_from(self.caches.endpoints.found());
             self.services = snapshot.services.clone();
             self.secrets = snapshot.secrets.clone();
-            self.last_way = Way::Short;
+            self.last_way = way;
             return self.last.insert(last).translation.clone();
         }
         let (translation, made) = self.translate_all(snapshot, settings);

@@ -1,7 +1,7 @@
 //! What of a host goes into the table, and how its rules are written.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{
@@ -346,49 +346,58 @@ impl<'a> RuleContext<'a> {
     }
 }
 
+/// What is known of a host that has a rule more.
+fn add_rule(facts: HostFacts, rule: &ModelRule) -> HostFacts {
+    let path = PathRef::of(&rule.matches.path);
+    let longest_path = u16::try_from(path.text().len()).unwrap_or(u16::MAX);
+    let of_rule = match path {
+        PathRef::Exact(_) => HostFacts { has_exact: true, longest_path, ..HostFacts::default() },
+        PathRef::Prefix(prefix) => HostFacts { depths: depth_bit(depth(prefix)), longest_path, ..HostFacts::default() },
+        PathRef::Pattern(_) => HostFacts { has_patterns: true, ..HostFacts::default() },
+    };
+    facts.with(HostFacts { listeners: rule.listeners.bits(), ..of_rule })
+}
+
 impl<'a> CarriedHost<'a> {
     /// The rules that go into the table: none of a host that is not carried.
     pub fn rules(self) -> &'a RuleList {
         if self.is_carried { &self.host.rules } else { &NO_RULES }
     }
 
-    /// Whether the same is known of a host, beside its rules, as far as the rules of it that differ tell: so of one with very
-    /// many not all have to be looked at.
-    pub fn is_known_alike(self, other: Self, differing: &[&ModelRule], others: &[&ModelRule]) -> bool {
+    /// Whether the same is known of a host, beside its rules, as of another. `went`: the rules that only this one has, `came`: those that
+    /// only the other has. Of very many that both have few are looked at, usually.
+    pub fn is_known_alike(self, other: Self, went: &[&ModelRule], came: &[&ModelRule]) -> bool {
         let Host { certificate, rules, closed } = self.host;
-        let is_alike = |(one, other): (&&ModelRule, &&ModelRule)| {
-            (one.listeners, &one.matches.path) == (other.listeners, &other.matches.path)
+        let of_rules =
+            |rules: &[&ModelRule]| rules.iter().fold(HostFacts::default(), |facts, rule| add_rule(facts, rule));
+        let [of_went, of_came] = [went, came].map(of_rules);
+        let have_the_rest = || {
+            let own: HashSet<*const ModelRule> = went.iter().map(|rule| std::ptr::from_ref(*rule)).collect();
+            let (mut known, wanted) = (HostFacts::default(), of_went.with(of_came));
+            rules.iter().filter(|rule| !own.contains(&std::ptr::from_ref(*rule))).any(|rule| {
+                known = add_rule(known, rule);
+                known.with(wanted) == known
+            })
         };
         self.is_carried
             && other.is_carried
             && self.tls_class == other.tls_class
-            && (certificate, closed, rules.len())
-                == (&other.host.certificate, &other.host.closed, other.host.rules.len())
-            && differing.len() == others.len()
-            && differing.iter().zip(others).all(is_alike)
+            && (certificate, closed, rules.is_empty())
+                == (&other.host.certificate, &other.host.closed, other.host.rules.is_empty())
+            && (of_went == of_came || have_the_rest())
     }
 
     /// What the table knows of the host, beside its rules.
     pub fn entry(self) -> HostEntry {
         let host = self.host;
-        let mut facts = HostFacts {
+        let of_rules = self.rules().iter().fold(HostFacts::default(), add_rule);
+        let facts = HostFacts {
             is_everywhere: host.rules.is_empty(),
             is_closed: host.closed,
             is_carried: self.is_carried,
             listeners: host.rules.iter().fold(0, |bits, rule| bits | rule.listeners.bits()),
-            ..HostFacts::default()
+            ..of_rules
         };
-        for path in self.rules().iter().map(|rule| PathRef::of(&rule.matches.path)) {
-            match path {
-                PathRef::Exact(_) => facts.has_exact = true,
-                PathRef::Prefix(prefix) => facts.depths |= depth_bit(depth(prefix)),
-                PathRef::Pattern(_) => {
-                    facts.has_patterns = true;
-                    continue;
-                }
-            }
-            facts.longest_path = facts.longest_path.max(u16::try_from(path.text().len()).unwrap_or(u16::MAX));
-        }
         let certificate = host.certificate.as_ref().map(|id| Arc::clone(&id.0));
         HostEntry { facts, certificate, tls_class: self.tls_class }
     }

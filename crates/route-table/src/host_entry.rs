@@ -43,6 +43,21 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
+    /// What is known where both are so.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            listeners: self.listeners | other.listeners,
+            is_everywhere: self.is_everywhere | other.is_everywhere,
+            is_closed: self.is_closed | other.is_closed,
+            is_carried: self.is_carried | other.is_carried,
+            has_exact: self.has_exact | other.has_exact,
+            has_patterns: self.has_patterns | other.has_patterns,
+            depths: self.depths | other.depths,
+            longest_path: self.longest_path.max(other.longest_path),
+        }
+    }
+
     /// Whether it is served at a listener.
     pub fn is_at(self, listener: u8) -> bool {
         self.is_everywhere || listener < 64 && self.listeners >> listener & 1 == 1

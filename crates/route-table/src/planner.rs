@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use entry_model::{
     Action as ModelAction, CertificateId, Destination, Endpoints, Host, HostName, Policies, Routes, Rule as ModelRule,
-    RuleList, leave_what_differs,
+    RuleList,
 };
 
 use crate::backend::Backend;
@@ -65,18 +65,17 @@ fn is_same_host(host: &Arc<Host>, other: &Arc<Host>) -> bool {
     Arc::ptr_eq(host, other) || of_host(host) == of_host(other) && are_same_rules()
 }
 
-/// The rules that differ, of old and new ones: what lies between those that are the same at the beginning and at the end. Rules
-/// that both share are the same if numbers stand for the same policies, and are not looked at then.
+/// The rules that differ, of old and new ones. Rules that both share are the same if numbers stand for the same policies, and are not looked
+/// at then.
 fn differing_rules<'a>(
     (old, old_policies): (&'a RuleList, &Policies),
     (new, new_policies): (&'a RuleList, &Policies),
     do_policies_agree: bool,
 ) -> [Vec<&'a ModelRule>; 2] {
-    let rules = |rules: Vec<&'a Arc<ModelRule>>| rules.into_iter().map(AsRef::as_ref).collect();
-    let [mut went, mut came] =
-        if do_policies_agree { old.unshared(new).map(rules) } else { [old, new].map(|list| list.iter().collect()) };
-    leave_what_differs(&mut went, &mut came, |old, new| is_same(old, old_policies, new, new_policies));
-    [went, came]
+    let [went, came] =
+        if do_policies_agree { old.unshared(new) } else { [old, new].map(|list| list.shared().collect()) };
+    let is_same = |old: &Arc<ModelRule>, new: &Arc<ModelRule>| is_same(old, old_policies, new, new_policies);
+    entry_model::differing_rules(went, came, is_same).map(|rules| rules.into_iter().map(AsRef::as_ref).collect())
 }
 
 /// The backends of a rule's shares.

@@ -250,7 +250,7 @@ proptest! {
             if let Some(what) = what {
                 let mut ways = WAYS.lock().expect("no other thread panics");
                 let (short, all) = ways.entry(what).or_default();
-                *short += usize::from(translator.last_way() == Way::Short);
+                *short += usize::from(translator.last_way() != Way::Whole);
                 *all += 1;
             }
             cluster.remember(&built);
@@ -315,25 +315,25 @@ fn remove(name: &str) -> Way {
 
 #[test]
 fn short_way_is_for_what_is_decided_on_few_hosts() {
-    assert_eq!(put(with_rule("new", Some("new.example.com"), vec![prefix("/")])), Way::Short);
+    assert_eq!(put(with_rule("new", Some("new.example.com"), vec![prefix("/")])), Way::Hosts);
     // On a host of another object, of the same namespace and of another.
-    assert_eq!(put(with_rule("new", Some("first.example.com"), vec![prefix("/more")])), Way::Short);
-    assert_eq!(put(with_rule("new", Some("other.example"), vec![prefix("/more")])), Way::Short);
+    assert_eq!(put(with_rule("new", Some("first.example.com"), vec![prefix("/more")])), Way::Objects);
+    assert_eq!(put(with_rule("new", Some("other.example"), vec![prefix("/more")])), Way::Hosts);
     // On one of which something was denied, below a wildcard, and on another host than before.
-    assert_eq!(put(with_rule("first", Some("first.example.com"), vec![prefix("/other")])), Way::Short);
-    assert_eq!(put(with_rule("new", Some("b.wild.example.com"), vec![prefix("/")])), Way::Short);
-    assert_eq!(put(with_rule("first", Some("moved.example.com"), vec![prefix("/")])), Way::Short);
-    assert_eq!(remove("first"), Way::Short);
+    assert_eq!(put(with_rule("first", Some("first.example.com"), vec![prefix("/other")])), Way::Hosts);
+    assert_eq!(put(with_rule("new", Some("b.wild.example.com"), vec![prefix("/")])), Way::Hosts);
+    assert_eq!(put(with_rule("first", Some("moved.example.com"), vec![prefix("/")])), Way::Hosts);
+    assert_eq!(remove("first"), Way::Hosts);
     let mut with_tls = with_rule("new", Some("a.example.com"), vec![prefix("/")]);
     with_tls.tls = vec![tls(&["a.example.com"], "a")];
-    assert_eq!(put(with_tls), Way::Short);
+    assert_eq!(put(with_tls), Way::Hosts);
     let mut canary = with_rule("canary", Some("first.example.com"), vec![prefix("/")]);
     canary.meta.annotations.insert("sparrow/canary".to_owned(), "true".to_owned());
-    assert_eq!(put(canary), Way::Short);
+    assert_eq!(put(canary), Way::Hosts);
     let with_service = way(|cluster| {
         cluster.snapshot.put(service("new"));
     });
-    assert_eq!(with_service, Way::Short);
+    assert_eq!(with_service, Way::Objects);
 }
 
 #[test]
@@ -356,18 +356,18 @@ fn first_change_takes_the_short_way() {
     cluster.snapshot.put(with_rule("new", Some("new.example.com"), vec![prefix("/")]));
     let built = translator.translate(&cluster.snapshot, &cluster.settings);
     assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
-    assert_eq!(translator.last_way(), Way::Short);
+    assert_eq!(translator.last_way(), Way::Hosts);
 }
 
 #[test]
 fn certificates_that_are_renewed_take_the_short_way() {
     let put = |name: &'static str, content| way(move |cluster| put_secret(cluster, "other", name, content));
-    assert_eq!(put("stays", SecretContent::Of(1)), Way::Short);
-    assert_eq!(put("stays", SecretContent::Broken), Way::Short);
-    assert_eq!(put("stays", SecretContent::Gone), Way::Short);
-    assert_eq!(put("nobody-names-it", SecretContent::Of(0)), Way::Short);
+    assert_eq!(put("stays", SecretContent::Of(1)), Way::Hosts);
+    assert_eq!(put("stays", SecretContent::Broken), Way::Hosts);
+    assert_eq!(put("stays", SecretContent::Gone), Way::Hosts);
+    assert_eq!(put("nobody-names-it", SecretContent::Of(0)), Way::Hosts);
     // Another Secret has the same.
-    assert_eq!(put("stays", SecretContent::Of(2)), Way::Short);
+    assert_eq!(put("stays", SecretContent::Of(2)), Way::Hosts);
     // For all hosts below a wildcard.
     let mut wild = with_rule("wild", Some("*.wild.example.com"), vec![prefix("/")]);
     wild.tls = vec![tls(&["*.wild.example.com"], "a")];
@@ -386,14 +386,14 @@ fn endpoints_that_come_and_go_take_the_short_way() {
         assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
         cluster.remember(&built);
         let counts: Vec<_> = built.routes.endpoints.values().map(|endpoints| endpoints.len()).collect();
-        (translator.last_way(), counts)
+        (translator.last_way() != Way::Whole, counts)
     };
     way_of(&mut cluster);
     way_of(&mut cluster);
     // That there are none is told to the Ingress.
     for count in [1, 2, 1, 0, 0] {
         cluster.snapshot.put(slice_of("shop", count));
-        assert_eq!(way_of(&mut cluster), (Way::Short, vec![count]));
+        assert_eq!(way_of(&mut cluster), (true, vec![count]));
     }
     // Objects that lead to them, of the same Service and of another.
     let pods_of = |name: &str, namespace: &str| {
@@ -403,27 +403,27 @@ fn endpoints_that_come_and_go_take_the_short_way() {
         pods
     };
     cluster.snapshot.put(pods_of("more", "shop"));
-    assert_eq!(way_of(&mut cluster), (Way::Short, vec![0]));
+    assert_eq!(way_of(&mut cluster), (true, vec![0]));
     cluster.snapshot.put(pods_of("others", "other"));
-    assert_eq!(way_of(&mut cluster), (Way::Short, vec![0, 0]));
+    assert_eq!(way_of(&mut cluster), (true, vec![0, 0]));
     cluster.snapshot.put(slice_of("other", 2));
-    assert_eq!(way_of(&mut cluster), (Way::Short, vec![2, 0]));
+    assert_eq!(way_of(&mut cluster), (true, vec![2, 0]));
     let mut itself = exposed("web", [("sparrow/backends", "endpoints"), ("sparrow/path", "/itself")]);
     "other".clone_into(&mut itself.meta.namespace);
     cluster.snapshot.put(itself);
     way_of(&mut cluster);
     cluster.snapshot.put(slice_of("other", 0));
-    assert_eq!(way_of(&mut cluster), (Way::Short, vec![0, 0]));
+    assert_eq!(way_of(&mut cluster), (true, vec![0, 0]));
     cluster.snapshot.put(slice_of("other", 2));
-    assert_eq!(way_of(&mut cluster), (Way::Short, vec![2, 0]));
+    assert_eq!(way_of(&mut cluster), (true, vec![2, 0]));
     for name in ["more", "pods"] {
         cluster.snapshot.remove(&ObjectRef::new(Kind::Ingress, key("shop", name)));
         way_of(&mut cluster);
     }
-    assert_eq!(way_of(&mut cluster), (Way::Short, vec![2]));
+    assert_eq!(way_of(&mut cluster), (true, vec![2]));
     // Nothing leads to them.
     cluster.snapshot.put(slice_of("other", 1));
-    assert_eq!(way_of(&mut cluster).0, Way::Short);
+    assert!(way_of(&mut cluster).0);
 }
 
 #[test]
@@ -500,8 +500,8 @@ fn namespace_over_its_bounds_makes_only_its_own_changes_long() {
         namespace.clone_into(&mut new.meta.namespace);
         new
     };
-    assert_eq!(among(new("shop", "new.example.com")), Way::Short);
-    assert_eq!(among(new("other", "new.example.com")), Way::Short);
+    assert_eq!(among(new("shop", "new.example.com")), Way::Hosts);
+    assert_eq!(among(new("other", "new.example.com")), Way::Hosts);
     assert_eq!(among(new("greedy", "new.example.com")), Way::Whole);
     assert_eq!(among(new("shop", "over.example.com")), Way::Whole, "which of its rules stand there");
     assert_eq!(among(new("shop", "98.over.example.com")), Way::Whole, "whose rule does not stand there");

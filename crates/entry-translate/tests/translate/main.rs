@@ -18,6 +18,7 @@ mod ingresses;
 mod linked_objects;
 mod mirror;
 mod owners;
+mod path_changes;
 mod paths;
 mod properties;
 mod services;

@@ -1,5 +1,7 @@
 //! Who gets what several ask for, and the order in which rules are tried: host by host.
 
+mod paths;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -8,6 +10,7 @@ use entry_model::{
     ObjectRef, PathMatch, Policies, Policy, PolicyId, Reason, Routes, Rule, SessionCookie, SortedMap, TlsPassthrough,
 };
 
+pub use self::paths::{PathChange, PathEdit};
 use crate::Bound;
 use crate::attach::AttachedObject;
 use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims, HostClaimant};
@@ -52,6 +55,8 @@ struct MergedHost {
     won: Vec<usize>,
     /// Whether one of them is for a pattern.
     has_patterns: bool,
+    /// Whether a candidate asks for TLS passthrough.
+    asks_passthrough: bool,
     /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
     tls: HostTls,
@@ -541,6 +546,7 @@ impl MergedHost {
         let (yielding, mut order): (Vec<usize>, Vec<usize>) = (0..candidates.len()).partition(yields);
         let has_patterns =
             candidates.iter().any(|candidate| is_pattern(&candidate.claim.matches) && !candidate.claim.denies);
+        let asks_passthrough = candidates.iter().any(|candidate| candidate.claim.tls_passthrough.is_some());
         let is_first = |one: &AttachedClaim<'_>| has_patterns && stands_before_patterns(one.claim);
         let rank =
             |one: &AttachedClaim<'_>| (!(one.claim.denies && one.claim.action.refuses()), one.claim.weak, one.owner);
@@ -571,6 +577,7 @@ impl MergedHost {
             canaries,
             won,
             has_patterns,
+            asks_passthrough,
             lost,
             tls: HostTls::default(),
             connections: HostConnections::default(),
