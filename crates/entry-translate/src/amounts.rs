@@ -1,6 +1,7 @@
 //! How much is asked for, in numbers that are kept while objects come and go.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use entry_model::{HostName, SortedMap};
 
@@ -15,8 +16,8 @@ use crate::rule_weight::{Rate, rates_of};
 pub struct AskedAmounts {
     of: SortedMap<String, Amount>,
     all: Amount,
-    /// All rates that there were: they are few.
-    rates: BTreeSet<Rate>,
+    /// How often each rate is asked for, by namespace: they are few. And by all, whose name is empty.
+    rates: SortedMap<String, Arc<BTreeMap<Rate, usize>>>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -25,6 +26,8 @@ struct Amount {
     patterns: usize,
     rules: usize,
     certificates: usize,
+    /// Different rates. Those of all are no sum, and not in it.
+    rates: usize,
     /// Objects that declare TLS.
     with_tls: usize,
 }
@@ -44,7 +47,8 @@ impl Amount {
     }
 
     fn add(&mut self, more: Self) {
-        let Self { hosts, patterns, rules, certificates, with_tls } = self;
+        let Self { hosts, patterns, rules, certificates, rates, with_tls } = self;
+        *rates += more.rates;
         *hosts += more.hosts;
         *patterns += more.patterns;
         *rules += more.rules;
@@ -53,7 +57,8 @@ impl Amount {
     }
 
     fn take(&mut self, less: Self) {
-        let Self { hosts, patterns, rules, certificates, with_tls } = self;
+        let Self { hosts, patterns, rules, certificates, rates, with_tls } = self;
+        *rates -= less.rates;
         *hosts -= less.hosts;
         *patterns -= less.patterns;
         *rules -= less.rules;
@@ -69,6 +74,7 @@ impl Amount {
             patterns: beyond(self.patterns, &bounds.patterns),
             rules: beyond(self.rules, &bounds.rules),
             certificates: beyond(self.certificates, &bounds.certificates),
+            rates: 0,
             with_tls: 0,
         }
     }
@@ -78,31 +84,63 @@ impl Amount {
             && self.patterns <= most(&bounds.patterns)
             && self.rules <= most(&bounds.rules)
             && self.certificates <= most(&bounds.certificates)
+            && self.rates <= most(&bounds.rates)
     }
 }
 
 impl AskedAmounts {
     /// Adds what an object asks for.
     pub fn add(&mut self, namespace: &str, claims: &Claims, brings_certificate: bool) {
-        let more = Amount::of(claims, brings_certificate);
+        let mut more = Amount::of(claims, brings_certificate);
+        self.all.add(more);
+        more.rates = self.count_rates(namespace, claims, 1);
         match self.of.get_mut(namespace) {
             Some(own) => own.add(more),
             None => drop(self.of.insert(namespace.to_owned(), more)),
         }
-        self.all.add(more);
-        self.rates.extend(claims.rules.iter().flat_map(|rule| rates_of(&rule.policy.limits)));
+    }
+
+    /// Counts the rates that an object asks for, or asks for no more. How many of them no other of the namespace asks for.
+    fn count_rates(&mut self, namespace: &str, claims: &Claims, by: isize) -> usize {
+        let asked: Vec<Rate> = claims.rules.iter().flat_map(|rule| rates_of(&rule.policy.limits)).collect();
+        self.count_rates_of("", &asked, by);
+        self.count_rates_of(namespace, &asked, by)
+    }
+
+    fn count_rates_of(&mut self, namespace: &str, asked: &[Rate], by: isize) -> usize {
+        if asked.is_empty() {
+            return 0;
+        }
+        let mut known = self.rates.get(namespace).cloned().unwrap_or_default();
+        let rates = Arc::make_mut(&mut known);
+        let before = rates.len();
+        for rate in asked {
+            let count = rates.entry(*rate).or_default();
+            *count = count.saturating_add_signed(by);
+            if *count == 0 {
+                rates.remove(rate);
+            }
+        }
+        let differing = rates.len().abs_diff(before);
+        if rates.is_empty() {
+            self.rates.remove(namespace);
+        } else {
+            self.rates.insert(namespace.to_owned(), known);
+        }
+        differing
     }
 
     /// Takes out what an object asked for.
     pub fn take(&mut self, namespace: &str, claims: &Claims, brings_certificate: bool) {
-        let less = Amount::of(claims, brings_certificate);
+        let mut less = Amount::of(claims, brings_certificate);
+        self.all.take(less);
+        less.rates = self.count_rates(namespace, claims, -1);
         if let Some(own) = self.of.get_mut(namespace) {
             own.take(less);
             if *own == Amount::default() {
                 self.of.remove(namespace);
             }
         }
-        self.all.take(less);
     }
 
     /// The namespaces that ask for more than is served of one.
@@ -122,9 +160,14 @@ impl AskedAmounts {
         for asked in over.iter().filter_map(|namespace| self.of.get(namespace)) {
             all.take(asked.beyond(bounds));
         }
-        changed.iter().all(fits_alone)
-            && all.fits(bounds, |bound| bound.all)
-            && self.rates.len() <= bounds.rates.namespace.min(bounds.rates.all)
+        changed.iter().all(fits_alone) && all.fits(bounds, |bound| bound.all) && self.rates_fit(&bounds.rates)
+    }
+
+    /// Whether the rates of all are within their bound, of each namespace as many as are served of one.
+    fn rates_fit(&self, bound: &Bound) -> bool {
+        let served =
+            || self.rates.iter().filter(|(name, _)| !name.is_empty()).map(|(_, of)| of.len().min(bound.namespace));
+        self.rates.get("").is_none_or(|all| all.len() <= bound.all) || served().sum::<usize>() <= bound.all
     }
 
     /// Whether an object of a namespace declares TLS.
