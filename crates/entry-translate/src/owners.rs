@@ -106,6 +106,8 @@ struct OldestClaim<'a> {
     age: Seniority,
     /// Whether the namespace holds it since earlier.
     held: bool,
+    /// Whether it asks for a rule there. Who only names a host, for what cannot be served, is never recorded.
+    asks: bool,
 }
 
 /// All claims, by what is claimed.
@@ -117,21 +119,33 @@ struct ClaimIndex<'a, 'b> {
     wildcards: bool,
 }
 
-/// The namespaces that claim something, each with its oldest object: nearly always it is one.
+/// The namespaces that claim something: nearly always it is one.
 struct Claimants<'a> {
-    first: (&'a str, Seniority),
-    others: Vec<(&'a str, Seniority)>,
+    first: Claimant<'a>,
+    others: Vec<Claimant<'a>>,
+}
+
+/// A namespace that claims something, with its oldest object, and whether any asks for a rule there.
+#[derive(Clone, Copy)]
+struct Claimant<'a> {
+    namespace: &'a str,
+    age: Seniority,
+    asks: bool,
 }
 
 impl<'a> Claimants<'a> {
-    fn add(&mut self, namespace: &'a str, age: Seniority) {
-        match std::iter::once(&mut self.first).chain(&mut self.others).find(|(known, _)| *known == namespace) {
-            Some((_, first)) => *first = age.min(*first),
-            None => self.others.push((namespace, age)),
+    fn add(&mut self, claimant: Claimant<'a>) {
+        let mut known = std::iter::once(&mut self.first).chain(&mut self.others);
+        match known.find(|known| known.namespace == claimant.namespace) {
+            Some(known) => {
+                known.age = claimant.age.min(known.age);
+                known.asks |= claimant.asks;
+            }
+            None => self.others.push(claimant),
         }
     }
 
-    fn iter(&self) -> impl Iterator<Item = &(&'a str, Seniority)> {
+    fn iter(&self) -> impl Iterator<Item = &Claimant<'a>> {
         std::iter::once(&self.first).chain(&self.others)
     }
 }
@@ -149,27 +163,27 @@ enum OwnershipDenial<'a, 'b> {
 }
 
 impl<'a, 'b> ClaimIndex<'a, 'b> {
-    fn add(&mut self, unit: HostOrSegment<'b>, namespace: &'a str, age: Seniority) {
+    fn add(&mut self, unit: HostOrSegment<'b>, claimant: Claimant<'a>) {
         self.wildcards |= matches!(unit, HostOrSegment::Host(HostName::OneLabel(_)));
-        let new = || Claimants { first: (namespace, age), others: Vec::new() };
-        self.by_unit.entry(unit).or_insert_with(new).add(namespace, age);
+        let new = || Claimants { first: claimant, others: Vec::new() };
+        self.by_unit.entry(unit).or_insert_with(new).add(claimant);
     }
 
     /// Who is first of those that may claim it.
     fn first(&self, unit: HostOrSegment<'_>) -> Option<OldestClaim<'a>> {
         let claims = self.by_unit.get(&unit)?;
-        let allowed = || claims.iter().filter(|(namespace, _)| self.listed.allows(namespace, unit));
+        let allowed = || claims.iter().filter(|claimant| self.listed.allows(claimant.namespace, unit));
         if self.host_owners.iter().any(|owners| !owners.is_empty()) {
             let key = unit.key();
-            let of = |namespace: &str| allowed().find(|(claimant, _)| *claimant == namespace);
+            let of = |namespace: &str| allowed().find(|claimant| claimant.namespace == namespace);
             // The first record whose holder still claims it.
             let holder = self.host_owners.iter().find_map(|owners| of(owners.owner_of(&key)?));
-            if let Some(&(namespace, age)) = holder {
-                return Some(OldestClaim { namespace, age, held: true });
+            if let Some(&Claimant { namespace, age, asks }) = holder {
+                return Some(OldestClaim { namespace, age, held: true, asks });
             }
         }
-        let &(namespace, age) = allowed().min_by_key(|(_, age)| *age)?;
-        Some(OldestClaim { namespace, age, held: false })
+        let &Claimant { namespace, age, asks } = allowed().min_by_key(|claimant| claimant.age)?;
+        Some(OldestClaim { namespace, age, held: false, asks })
     }
 
     /// Why this namespace does not get it; none if it does.
@@ -188,12 +202,13 @@ impl<'a, 'b> ClaimIndex<'a, 'b> {
             && !first.held
             && let Some(wildcard) = host.wildcard_above()
             && let Some(above) = self.first(HostOrSegment::Host(&wildcard))
-            && (above.held || above.age < first.age)
+            // Once the wildcard is recorded, who only names the host below it does not have it: so at once.
+            && (above.held || !first.asks || above.age < first.age)
         {
             // Who claims the host too has that, whichever of both was first: so the same is told when it holds both since earlier.
             let owner = above.namespace;
             let has_claim =
-                self.by_unit.get(&unit).is_some_and(|claims| claims.iter().any(|(other, _)| *other == owner));
+                self.by_unit.get(&unit).is_some_and(|claims| claims.iter().any(|other| other.namespace == owner));
             let denial = if has_claim { OwnershipDenial::Owned(owner) } else { OwnershipDenial::Below(owner) };
             return (owner != namespace).then_some(denial);
         }
@@ -220,13 +235,15 @@ pub fn enforce_owners<'a>(
         ClaimIndex { listed, host_owners, by_unit: HashMap::with_capacity(asked.rules.len()), wildcards: false };
     for (asked, attached) in [(&*asked, &*attached), quarantined] {
         for AttachedClaim { claim, owner, .. } in &asked.rules {
-            interests.add(HostOrSegment::of(&claim.host, &claim.matches.path), namespace_of(attached, *owner), *owner);
+            let claimant = Claimant { namespace: namespace_of(attached, *owner), age: *owner, asks: true };
+            interests.add(HostOrSegment::of(&claim.host, &claim.matches.path), claimant);
         }
         for (_, owner) in &asked.defaults {
-            interests.add(REST, namespace_of(attached, *owner), *owner);
+            interests.add(REST, Claimant { namespace: namespace_of(attached, *owner), age: *owner, asks: true });
         }
         for (host, (_, owner)) in &asked.held_hosts {
-            interests.add(HostOrSegment::Host(host), namespace_of(attached, *owner), *owner);
+            let claimant = Claimant { namespace: namespace_of(attached, *owner), age: *owner, asks: false };
+            interests.add(HostOrSegment::Host(host), claimant);
         }
     }
     let mut told: HashSet<(usize, ClaimSite)> = HashSet::new();
