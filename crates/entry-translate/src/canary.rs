@@ -7,6 +7,8 @@
 //! A canary claims nothing: it is no rival of its main, and brings no host, certificate or policy of its own. What becomes of its
 //! main's rule is at most five rules, so canaries are not counted among rules.
 
+use std::collections::HashMap;
+
 use entry_model::{
     Action, Backend, CookieMatch, Destination, Forward, HeaderMatch, HostName, Match, ObjectRef, PathMatch, PolicyId,
     Reason, Rule, ValueMatch, WeightedBackend,
@@ -20,16 +22,19 @@ use crate::verdict_draft::{object_name, quoted};
 
 /// The canary of each of these rules of a host; what is wrong with others is told to their owners. Of several the oldest is it.
 pub fn assign<'c>(
-    won: &[AttachedClaim<'_>],
+    won: &[AttachedClaim<'c>],
     canaries: &[AttachedCanary<'c>],
     attached: &mut [AttachedObject<'_>],
 ) -> Vec<Option<AttachedCanary<'c>>> {
     let mut assigned: Vec<Option<AttachedCanary<'c>>> = vec![None; won.len()];
+    if canaries.is_empty() {
+        return assigned;
+    }
     let mut canaries = canaries.to_vec();
     canaries.sort_by_key(|canary| (canary.owner, canary.index));
+    let mains = MainRules::of(won);
     for canary in canaries {
-        let main = won.iter().position(|main| is_main(main, &canary));
-        match main {
+        match mains.find(&canary) {
             None => report_without_main(&canary, attached),
             Some(main) => match why_not(&won[main], assigned[main].as_ref(), &canary, attached) {
                 Some(message) => {
@@ -47,11 +52,31 @@ pub fn assign<'c>(
     assigned
 }
 
-/// Whether a canary is one of a rule: for the same path, or the same pattern, whether the canary says that it is one or not.
-fn is_main(main: &AttachedClaim<'_>, canary: &AttachedCanary<'_>) -> bool {
-    let (path, claim) = (&main.claim.matches.path, canary.claim);
-    let is_same_pattern = matches!(path, PathMatch::Regex(_)) && path.text() == claim.text;
-    (*path == claim.path || is_same_pattern) && main.claim.matches.is_path_only()
+/// The rules of a host that canaries can be for: the first of each path, and of each pattern by its text, since a canary need not say that
+/// its path is a pattern.
+struct MainRules<'c> {
+    by_path: HashMap<&'c PathMatch, usize>,
+    by_pattern: HashMap<&'c str, usize>,
+}
+
+impl<'c> MainRules<'c> {
+    fn of(won: &[AttachedClaim<'c>]) -> Self {
+        let mut mains = Self { by_path: HashMap::new(), by_pattern: HashMap::new() };
+        for (index, main) in won.iter().enumerate().filter(|(_, main)| main.claim.matches.is_path_only()) {
+            let path = &main.claim.matches.path;
+            mains.by_path.entry(path).or_insert(index);
+            if matches!(path, PathMatch::Regex(_)) {
+                mains.by_pattern.entry(path.text()).or_insert(index);
+            }
+        }
+        mains
+    }
+
+    /// The first of them that a canary is for.
+    fn find(&self, canary: &AttachedCanary<'_>) -> Option<usize> {
+        let (of_path, of_pattern) = (self.by_path.get(&canary.claim.path), self.by_pattern.get(&*canary.claim.text));
+        of_path.into_iter().chain(of_pattern).min().copied()
+    }
 }
 
 /// Tells a canary that there is nothing of which it is one.

@@ -215,22 +215,25 @@ pub static NO_RULES: RuleList = RuleList::new();
 
 /// All of a host's rules that have a path of some of them.
 pub fn rules_of_paths<'a>(rules: &'a RuleList, some: impl IntoIterator<Item = &'a &'a ModelRule>) -> RulesByPath<'a> {
-    let mut by_path = RulesByPath::new();
+    let (mut by_path, mut of_patterns) = (RulesByPath::new(), RulesByPath::new());
     for rule in some {
         let path = &rule.matches.path;
-        by_path.entry(PathRef::of(path)).or_insert_with(|| rules_of_path(rules, path));
+        let known = if is_of_pattern(rule) { &mut of_patterns } else { &mut by_path };
+        // There may be very many others, which are not looked at.
+        let is_of_path = |other: &&ModelRule| PathRef::of(&other.matches.path) == PathRef::of(path);
+        let of_path =
+            || if is_of_pattern(rule) { Vec::new() } else { rules.at_place_of(path).filter(is_of_path).collect() };
+        known.entry(PathRef::of(path)).or_insert_with(of_path);
     }
+    // Patterns of the same text stand where each object's own puts them: one look at all rules finds them.
+    let others = if of_patterns.is_empty() { &NO_RULES } else { rules };
+    for rule in others.iter().filter(|rule| is_of_pattern(rule)) {
+        if let Some(of_path) = of_patterns.get_mut(&PathRef::of(&rule.matches.path)) {
+            of_path.push(rule);
+        }
+    }
+    by_path.append(&mut of_patterns);
     by_path
-}
-
-/// The rules of a path. There may be very many others, so these are not looked at, but for patterns: those of the same text stand where
-/// each object's own puts them.
-fn rules_of_path<'a>(rules: &'a RuleList, path: &'a PathMatch) -> Vec<&'a ModelRule> {
-    let is_of_path = |rule: &&ModelRule| PathRef::of(&rule.matches.path) == PathRef::of(path);
-    if matches!(path, PathMatch::Regex(_)) {
-        return rules.iter().filter(is_of_path).collect();
-    }
-    rules.at_place_of(path).filter(is_of_path).collect()
 }
 
 /// The path by which the table finds a rule, or why it does not carry it.
