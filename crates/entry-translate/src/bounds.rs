@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{Action, HostName, HostOwners, Match, Reason};
+use entry_model::{HostName, HostOwners, Match, Reason};
 
 use crate::attach::{AttachedObject, Seniority, namespace_of};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
@@ -110,18 +110,16 @@ pub fn enforce_bounds(
 
 /// Leaves out rules that are open to all where one that is not was left out: they would get its requests.
 fn leave_out_open_rules(rules: &[AttachedClaim<'_>], keep: &mut [bool], attached: &mut [AttachedObject<'_>]) {
-    let is_restricted =
-        |claim: &Claim| claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_) | Action::Answer(_));
     let host = |rule: &AttachedClaim<'_>, attached: &[AttachedObject<'_>]| {
         (rule.claim.host.clone(), namespace_of(attached, rule.owner).to_owned())
     };
-    let left_out = rules.iter().zip(&*keep).filter(|(rule, keeps)| !**keeps && is_restricted(rule.claim));
+    let left_out = rules.iter().zip(&*keep).filter(|(rule, keeps)| !**keeps && rule.claim.is_closed());
     let closed: HashSet<_> = left_out.map(|(rule, _)| host(rule, attached)).collect();
     if closed.is_empty() {
         return;
     }
     for (rule, keeps) in rules.iter().zip(keep) {
-        if !*keeps || is_restricted(rule.claim) || !closed.contains(&host(rule, attached)) {
+        if !*keeps || rule.claim.is_closed() || !closed.contains(&host(rule, attached)) {
             continue;
         }
         *keeps = false;

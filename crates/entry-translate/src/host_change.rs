@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Snapshot};
+use entry_model::{CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Snapshot, Verdicts};
 
 use crate::amounts::AskedAmounts;
 use crate::attach::{self, AttachedClasses, AttachedObject, RouteObject};
@@ -31,7 +31,7 @@ use crate::retarget::{LastTranslation, named_objects, route_object};
 use crate::tls::{self, LastGoodSecret, ReadCertificates};
 use crate::translate::Way;
 use crate::verdict_draft::VerdictDraft;
-use crate::{HostOwnership, TranslateSettings};
+use crate::{DefaultBackend, HostOwnership, TranslateSettings, default_rule};
 
 /// Most claims that are looked at: of more the whole way is not much longer.
 const MOST_CLAIMS: usize = 2048;
@@ -162,7 +162,7 @@ impl LastTranslation {
         }
         let host_owners = if owned {
             let next = owners::next_host_owners(&records, &asked, &attached, (&nobody, &[]));
-            self.next_owners(hosts, judged, changes, (&asked, &attached), &next, merger)?
+            self.next_owners(hosts, (&asked, &attached), &next, merger)?
         } else {
             Arc::clone(&self.translation.host_owners)
         };
@@ -193,18 +193,14 @@ impl LastTranslation {
         let judge = |AttachedObject { object, source, draft }: AttachedObject<'_>| {
             judged.contains(&object).then(|| (object, draft.into_verdict(source.meta().generation)))
         };
-        let verdicts: Vec<_> = attached.into_iter().filter_map(judge).collect();
-        for (object, verdict) in verdicts {
-            if self.translation.verdicts.get(&object) != Some(&verdict) {
-                self.translation.verdicts.insert(object, verdict);
-            }
-        }
+        let verdicts: Verdicts = attached.into_iter().filter_map(judge).collect();
         let is_closed = |name: &HostName| {
             bonds.default.as_ref().is_some_and(|default| listed.withholds_default(name, None, default))
         };
         let reserved: Vec<(HostName, bool)> =
             translated.iter().filter(|name| listed.has(name)).map(|name| (name.clone(), is_closed(name))).collect();
         drop(new);
+        self.put_verdicts(verdicts, snapshot, settings);
         self.translation.host_owners = host_owners;
         self.changes_at = self.changes_at.into_iter().chain(changes_at).min();
         self.put_hosts(translated, &reserved, merger);
@@ -288,12 +284,11 @@ impl LastTranslation {
         fits.then_some(AskedChange { changes, amounts })
     }
 
-    /// Who owns what from now on. None if a namespace has no rule any more: whether it has something else is not known.
+    /// Who owns what from now on. None if a namespace has no rule any more, or something else changes for one without: what else it has is
+    /// not known.
     fn next_owners(
         &self,
         hosts: &BTreeSet<HostName>,
-        judged: &BTreeSet<ObjectRef>,
-        changes: &[ObjectChange],
         (asked, attached): (&AttachedClaims<'_>, &[AttachedObject<'_>]),
         next: &HostOwners,
         merger: &HostMerger,
@@ -302,7 +297,7 @@ impl LastTranslation {
         let mut owners = HostOwners::clone(before);
         // How much more or less of a namespace is served.
         let mut more: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-        let mut seen = HashSet::new();
+        let (mut seen, mut concerned) = (HashSet::new(), BTreeSet::new());
         for name in hosts {
             let mut units = BTreeSet::new();
             if *name != HostName::Any {
@@ -322,15 +317,16 @@ impl LastTranslation {
                     more.entry(namespace).or_default().1 += claim_weight(claim);
                 }
             }
-            for unit in units {
-                owners.set_owner(&unit, next.owner_of(&unit));
+            for unit in units.iter().filter(|unit| before.owner_of(unit) != next.owner_of(unit)) {
+                concerned.extend(before.owner_of(unit).into_iter().chain(next.owner_of(unit)));
+                owners.set_owner(unit, next.owner_of(unit));
             }
         }
         for (namespace, (less, more)) in more {
             owners.set_rule_count(namespace, (owners.rule_count(namespace) + more).checked_sub(less)?);
+            concerned.insert(namespace);
         }
-        let objects = judged.iter().chain(changes.iter().map(|change| &change.reference));
-        if objects.into_iter().any(|object| owners.rule_count(&object.key.namespace) == 0) {
+        if concerned.into_iter().any(|namespace| owners.rule_count(namespace) == 0) {
             return None;
         }
         Some(if owners == **before { Arc::clone(before) } else { Arc::new(owners) })
@@ -338,6 +334,18 @@ impl LastTranslation {
 }
 
 impl LastTranslation {
+    fn put_verdicts(&mut self, mut verdicts: Verdicts, snapshot: &Snapshot, settings: &TranslateSettings) {
+        let default = settings.defaults.default_backend.as_ref().map(DefaultBackend::object);
+        if default.is_some_and(|default| verdicts.contains_key(&default)) {
+            default_rule::report_default_backend(&mut verdicts, snapshot, settings);
+        }
+        for (object, verdict) in &verdicts {
+            if self.translation.verdicts.get(object) != Some(verdict) {
+                self.translation.verdicts.insert(object.clone(), verdict.clone());
+            }
+        }
+    }
+
     /// Takes over what was made of hosts. `reserved`: those that operators keep for their owners, and whether they have no default.
     fn put_hosts(&mut self, translated: &BTreeSet<HostName>, reserved: &[(HostName, bool)], merger: &mut HostMerger) {
         for name in translated {

@@ -3,11 +3,10 @@
 
 use std::collections::HashMap;
 
-use entry_model::{Action, HostName, PathMatch, Reason};
+use entry_model::{HostName, PathMatch, Reason};
 
 use crate::attach::{AttachedObject, namespace_of};
 use crate::attached_claims::{AttachedClaim, AttachedClaims};
-use crate::claim::Claim;
 use crate::verdict_draft::object_name;
 
 /// Paths for which not everybody may ask, of objects that take part in nothing.
@@ -30,7 +29,7 @@ struct LeftOutPath<'c> {
 impl<'c> LeftOutPaths<'c> {
     /// Those of these claims.
     pub fn new(claims: &AttachedClaims<'c>, attached: &[AttachedObject<'_>]) -> Self {
-        let closed = claims.rules.iter().filter(|rule| is_closed(rule.claim));
+        let closed = claims.rules.iter().filter(|rule| rule.claim.is_closed());
         let path = |AttachedClaim { claim, owner, .. }: &AttachedClaim<'c>| LeftOutPath {
             host: &claim.host,
             path: &claim.matches.path,
@@ -64,7 +63,7 @@ impl LeftOutPathsByHost<'_> {
         let mut closed = Vec::new();
         for left_out in self.0.get(host).into_iter().flatten() {
             let is_own = |rule: &AttachedClaim<'_>| namespace_of(attached, rule.owner) == left_out.namespace;
-            let open = won.iter().enumerate().filter(|(_, rule)| is_own(rule) && !is_closed(rule.claim));
+            let open = won.iter().enumerate().filter(|(_, rule)| is_own(rule) && !rule.claim.is_closed());
             let next: Vec<usize> = match left_out.path {
                 PathMatch::Regex(_) => open.map(|(index, _)| index).collect(),
                 PathMatch::Exact(path) | PathMatch::Prefix(path) => {
@@ -85,9 +84,4 @@ impl LeftOutPathsByHost<'_> {
         closed.sort_unstable();
         closed
     }
-}
-
-/// Whether not everybody may ask.
-fn is_closed(claim: &Claim) -> bool {
-    claim.policy.is_restricted() || matches!(claim.action, Action::Respond(_) | Action::Answer(_))
 }

@@ -55,13 +55,14 @@ impl LastTranslation {
         for (name, changes) in by_host {
             let is_shared = owned && *name == HostName::Any;
             let edit = merger.plan_paths(name, &changes, is_shared)?;
+            // Who names the host for a certificate, and has no rule of a name there, is told who is first.
             let names_certificate = |object: &ObjectRef| {
                 let object = route_object(&self.snapshot, object);
                 let known = object.and_then(|object| claims.get(&object.memory_address()));
                 known.is_none_or(|known| !known.claims.tls.is_empty())
             };
             let mut beside = bonds.beside.get(name).into_iter().flatten();
-            let is_bound = edit.has_other_first && beside.any(names_certificate)
+            let is_bound = edit.has_other_first && (!owned || beside.any(names_certificate))
                 || *name == HostName::Any && bonds.has_defaults
                 || owned && listed.shares(name);
             if is_bound {
@@ -155,7 +156,7 @@ impl LastTranslation {
             }
             match (owners.owner_of(&key), unit) {
                 (Some(owner), _) if owner != namespace || !is_held => return None,
-                // Others have a rule there.
+                // The namespace has a rule there before and after.
                 (Some(_), HostOrSegment::Host(_)) => {}
                 (Some(_), HostOrSegment::Segment(_)) => {
                     let of_any = edits.iter().filter(|(name, ..)| **name == HostName::Any);

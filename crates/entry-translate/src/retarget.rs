@@ -259,8 +259,9 @@ impl LastTranslation {
         if !old.ask_for_the_same(&new) || old.name_endpoints() || new.name_endpoints() {
             return None;
         }
-        let mut is_served = false;
-        for name in old.hosts() {
+        let default = self.translation.routes.default.as_ref().filter(|_| old.default.is_some());
+        let mut is_served = default.is_some_and(|default| default.origin == reference);
+        for name in old.hosts().collect::<BTreeSet<_>>() {
             is_served |= merger.serves(name, &old)?;
         }
         // What was found among others, beside what the object itself says, is found on the whole way only.

@@ -73,6 +73,16 @@ pub struct Claim {
 }
 
 impl Claim {
+    /// Whether not everybody gets what is served there.
+    pub fn is_closed(&self) -> bool {
+        self.policy.is_restricted() || matches!(self.action, Action::Respond(_) | Action::Answer(_))
+    }
+
+    /// Whether it keeps clients out, and so comes before others of the same path.
+    pub fn keeps_out(&self) -> bool {
+        self.denies && self.action.refuses()
+    }
+
     /// A rule that an object names, for a path of its own.
     pub fn new(
         host: HostName,
@@ -151,8 +161,10 @@ impl Claims {
                 denies,
                 weight,
             } = one;
-            // What is asked of connections is for all of a host.
-            policy.client_certificates == two.policy.client_certificates
+            // Where not everybody may ask, others' paths may have to be closed; and who keeps clients out comes first.
+            (one.is_closed(), one.keeps_out()) == (two.is_closed(), two.keeps_out())
+                // What is asked of connections is for all of a host.
+                && policy.client_certificates == two.policy.client_certificates
                 // What is counted of it is as it was.
                 && *weight == two.weight
                 && rates_of(&policy.limits).eq(rates_of(&two.policy.limits))
@@ -214,7 +226,8 @@ impl Claims {
         let (rules, held_hosts) = (self.rules.iter().map(rule).collect(), self.held_hosts.clone());
         let host_action = self.host_action.as_ref().map(|_| Action::UNAVAILABLE);
         let host_actions = self.host_actions.iter().map(ActionOfHost::unavailable).collect();
-        Self { rules, default, host_action, host_actions, held_hosts, ..Self::default() }
+        let object = self.object.clone();
+        Self { object, rules, default, host_action, host_actions, held_hosts, ..Self::default() }
     }
 
     /// Gives back the room that nothing was put into, and shares policies with whoever asked for the same one before: claims are

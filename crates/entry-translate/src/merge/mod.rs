@@ -2,7 +2,9 @@
 
 mod paths;
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 
 use entry_model::{
@@ -287,7 +289,7 @@ impl HostMerger {
                 for (index, (won, canary)) in won.iter().zip(&canaries).enumerate() {
                     let origin = &attached[won.owner.1].object;
                     let mut rule = self.rule(&name, won.claim, &tls, &connections, origin);
-                    merged.place(won.claim, &mut rule.matches.path);
+                    rule.matches = placed(won.claim, merged.has_patterns).into_owned();
                     if closing.closed_rules.contains(&index) {
                         rule.action = Action::UNAVAILABLE;
                     }
@@ -393,12 +395,14 @@ impl HostMerger {
     pub fn serves(&self, name: &HostName, claims: &Arc<Claims>) -> Option<bool> {
         let merged = self.hosts.get(name).filter(|merged| merged.canaries.is_empty())?;
         let candidates = merged.candidates_of(claims);
-        let is_of = |index: &usize| candidates.binary_search(index).is_ok();
-        let is_lost = || merged.lost.iter().any(|(lost, _)| is_of(lost));
-        if !merged.closing.is_empty() || merged.connections != HostConnections::default() || is_lost() {
+        let is_lost = || merged.lost.iter().any(|(lost, _)| candidates.contains(lost));
+        // Where connections are passed through, others are told that they lead elsewhere than these.
+        let is_passed = matches!(merged.tls, HostTls::PassedThrough(_));
+        let is_of_all = is_passed || !merged.closing.is_empty() || merged.connections != HostConnections::default();
+        if is_of_all || is_lost() {
             return None;
         }
-        (!candidates.is_empty()).then(|| merged.won.iter().any(is_of))
+        (!candidates.is_empty()).then(|| merged.won.iter().any(|won| candidates.contains(won)))
     }
 
     /// Makes a host again of which an object asks for the same as before, and leads elsewhere.
@@ -411,15 +415,15 @@ impl HostMerger {
     ) -> Option<Arc<Host>> {
         let mut merged = self.hosts.remove(name)?;
         let candidates = merged.candidates_of(old);
-        for candidate in &candidates {
-            merged.candidates[*candidate].0 = Arc::clone(new);
+        for (claims, _) in &mut merged.candidates[candidates.clone()] {
+            *claims = Arc::clone(new);
         }
         let mut host = Host::clone(&merged.host);
         let places = merged.won.iter().enumerate().take(host.rules.len());
-        for (place, won) in places.filter(|(_, won)| candidates.binary_search(won).is_ok()) {
+        for (place, won) in places.filter(|(_, won)| candidates.contains(won)) {
             let (_, index) = merged.candidates[*won];
             let mut rule = self.rule(name, &new.rules[index], &merged.tls, &merged.connections, origin);
-            merged.place(&new.rules[index], &mut rule.matches.path);
+            rule.matches = placed(&new.rules[index], merged.has_patterns).into_owned();
             host.rules[place] = rule;
         }
         merged.host = Arc::new(host);
@@ -547,23 +551,28 @@ impl MergedHost {
         let has_patterns =
             candidates.iter().any(|candidate| is_pattern(&candidate.claim.matches) && !candidate.claim.denies);
         let asks_passthrough = candidates.iter().any(|candidate| candidate.claim.tls_passthrough.is_some());
-        let is_first = |one: &AttachedClaim<'_>| has_patterns && stands_before_patterns(one.claim);
-        let rank =
-            |one: &AttachedClaim<'_>| (!(one.claim.denies && one.claim.action.refuses()), one.claim.weak, one.owner);
+        // As they are tried, and as rules stand.
+        let matches: Vec<Cow<'_, Match>> =
+            candidates.iter().map(|candidate| placed(candidate.claim, has_patterns)).collect();
+        let rank = |one: &AttachedClaim<'_>| (!one.claim.keeps_out(), one.claim.weak, one.owner);
         // Stable: of one object the first comes first.
         order.sort_by(|a, b| {
-            let (a, b) = (&candidates[*a], &candidates[*b]);
-            let by_path = || a.claim.matches.precedence(&b.claim.matches);
-            is_first(b).cmp(&is_first(a)).then_with(by_path).then_with(|| rank(a).cmp(&rank(b)))
+            let by_path = matches[*a].precedence(&matches[*b]);
+            by_path.then_with(|| rank(&candidates[*a]).cmp(&rank(&candidates[*b])))
         });
         let (mut won, mut lost): (Vec<usize>, Vec<_>) = (Vec::with_capacity(order.len()), Vec::new());
+        // Of one length there may be very many, that are tried alike.
+        let mut patterns: HashMap<&Match, usize> = HashMap::new();
         for index in order {
-            let matches = &candidates[index].claim.matches;
+            let own = &*matches[index];
             // Those of one precedence stand together.
-            let mut rivals =
-                won.iter().rev().take_while(|first| candidates[**first].claim.matches.precedence(matches).is_eq());
-            match rivals.find(|first| candidates[**first].claim.matches == *matches) {
-                Some(first) => lost.push((index, *first)),
+            let mut rivals = won.iter().rev().take_while(|first| matches[**first].precedence(own).is_eq());
+            let first = match &own.path {
+                PathMatch::Regex(_) => Some(*patterns.entry(own).or_insert(index)).filter(|first| *first != index),
+                _ => rivals.find(|first| *matches[**first] == *own).copied(),
+            };
+            match first {
+                Some(first) => lost.push((index, first)),
                 None => won.push(index),
             }
         }
@@ -586,20 +595,16 @@ impl MergedHost {
         }
     }
 
-    /// The candidates that are among these claims, in their order.
-    fn candidates_of(&self, claims: &Arc<Claims>) -> Vec<usize> {
-        let candidates = self.candidates.iter().enumerate();
-        candidates.filter(|(_, (of, _))| Arc::ptr_eq(of, claims)).map(|(index, _)| index).collect()
+    /// The candidates that are among these claims. Those of an object stand together, and objects in their order.
+    fn candidates_of(&self, claims: &Arc<Claims>) -> Range<usize> {
+        let start = self.place_of_object(claims.object.as_ref());
+        let own = self.candidates[start..].iter().take_while(|(of, _)| Arc::ptr_eq(of, claims));
+        start..start + own.count()
     }
 
-    /// Gives the path of a claim its place among those of the host.
-    fn place(&self, claim: &Claim, path: &mut PathMatch) {
-        if self.has_patterns
-            && stands_before_patterns(claim)
-            && let PathMatch::Regex(pattern) = path
-        {
-            *pattern = pattern.clone().placed_first();
-        }
+    /// Where the candidates of an object begin, or would.
+    fn place_of_object(&self, object: Option<&ObjectRef>) -> usize {
+        self.candidates.partition_point(|(claims, _)| claims.object.as_ref() < object)
     }
 
     /// Where its TLS connections go as they come, if they do.
@@ -623,6 +628,17 @@ impl MergedHost {
 
 fn is_pattern(matches: &Match) -> bool {
     matches!(matches.path, PathMatch::Regex(_))
+}
+
+/// What a claim matches, with its place among the paths of a host.
+fn placed(claim: &Claim, has_patterns: bool) -> Cow<'_, Match> {
+    match &claim.matches.path {
+        PathMatch::Regex(pattern) if has_patterns && stands_before_patterns(claim) => {
+            let path = PathMatch::Regex(pattern.clone().placed_first());
+            Cow::Owned(Match { path, ..claim.matches.clone() })
+        }
+        _ => Cow::Borrowed(&claim.matches),
+    }
 }
 
 /// Whether a claim comes before all others where one of them is for a pattern, as what is denied does. Where hosts have no name, others may

@@ -1,6 +1,6 @@
 //! A host of which paths come and go for which nobody else asks: these are decided by themselves, and all else of it stays.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -40,6 +40,19 @@ struct CandidateRun {
     more: isize,
 }
 
+impl CandidateRun {
+    /// How many candidates come.
+    fn comes(&self) -> usize {
+        self.came.as_ref().map_or(0, |(_, indexes)| indexes.len())
+    }
+}
+
+/// Whether a candidate goes.
+fn goes(runs: &[CandidateRun], candidate: usize) -> bool {
+    let run = runs.partition_point(|run| run.went.end <= candidate);
+    runs.get(run).is_some_and(|run| run.went.contains(&candidate))
+}
+
 /// A rule that comes.
 #[derive(Debug)]
 struct NewRule {
@@ -68,12 +81,8 @@ impl HostMerger {
         let mut went = BTreeMap::new();
         let mut came: Vec<(&Claim, NewRule)> = Vec::new();
         for change in changes {
-            let is_before = |(claims, _): &(Arc<Claims>, usize)| {
-                claims.object.as_ref().is_some_and(|object| object < change.object)
-            };
-            let start = merged.candidates.partition_point(is_before);
-            let is_of = |(claims, _): &&(Arc<Claims>, usize)| change.before.is_some_and(|of| Arc::ptr_eq(claims, of));
-            let run = start..start + merged.candidates[start..].iter().take_while(is_of).count();
+            let start = merged.place_of_object(Some(change.object));
+            let run = change.before.map_or(start..start, |claims| merged.candidates_of(claims));
             let on_host = |claims: &Claims| {
                 let rules = claims.rules.iter().enumerate().filter(|(_, claim)| claim.host == *name);
                 rules.map(|(index, _)| index).collect::<Vec<_>>()
@@ -95,16 +104,17 @@ impl HostMerger {
                 let place = merged.find_place(&claim.matches);
                 came.push((claim, NewRule { run: edit.runs.len(), of_run, place }));
             }
-            let more =
-                now.iter().map(|(_, indexes)| indexes.len()).sum::<usize>().cast_signed() - run.len().cast_signed();
-            let before = edit.runs.last().map_or(0, |run: &CandidateRun| run.more);
-            edit.runs.push(CandidateRun { went: run, came: now, more: before + more });
+            let more = edit.runs.last().map_or(0, |run: &CandidateRun| run.more);
+            let mut run = CandidateRun { went: run, came: now, more };
+            run.more += run.comes().cast_signed() - run.went.len().cast_signed();
+            edit.runs.push(run);
         }
         came.sort_by(|(one, _), (other, _)| one.matches.precedence(&other.matches));
         let is_taken = |(_, rule): &(_, NewRule)| rule.place.is_ok_and(|place| !went.contains_key(&place));
         let is_twice = |two: &[(&Claim, _)]| two[0].0.matches.precedence(&two[1].0.matches).is_eq();
-        let is_lost = |candidate: &usize| edit.runs.iter().any(|run| run.went.contains(candidate));
-        let is_rival = |(lost, first): &(usize, usize)| is_lost(lost) || is_lost(first) || merged.claim(*lost).yields;
+        let is_rival = |(lost, first): &(usize, usize)| {
+            goes(&edit.runs, *lost) || goes(&edit.runs, *first) || merged.claim(*lost).yields
+        };
         // Where none is redirected the object is told.
         let is_unredirected = |(claim, _): &(&Claim, _)| {
             claim.redirect == HttpsRedirect::Wanted && !redirects_to_https(name, claim.redirect, &merged.tls)
@@ -117,23 +127,31 @@ impl HostMerger {
             return None;
         }
         let kept = || merged.won.iter().enumerate().filter(|(place, _)| !went.contains_key(place));
-        let (first_kept, first) = kept().next()?;
         // Who has a say on the host has one before and after, whichever paths come and go.
-        let has_others = |object: &ObjectRef| {
-            let is_one = |claims: &Claims, claim: &Claim| {
-                let is_theirs = claims.object.as_ref().is_some_and(|of| of.key.namespace == object.key.namespace);
+        let namespaces: BTreeSet<&str> = changes.iter().map(|change| &*change.object.key.namespace).collect();
+        let has_say = |namespace: &str| {
+            let stands = |claims: &Claims, claim: &Claim| {
+                let is_theirs = claims.object.as_ref().is_some_and(|object| object.key.namespace == namespace);
                 is_theirs && !claim.weak && !claim.yields && !claim.matches.path.is_acme_challenge()
             };
-            kept().any(|(_, won)| is_one(&merged.candidates[*won].0, merged.claim(*won)))
+            let own = || changes.iter().zip(&edit.runs).filter(|(change, _)| change.object.key.namespace == namespace);
+            own().any(|(_, run)| !run.went.is_empty()) && own().any(|(_, run)| run.comes() > 0)
+                || kept().any(|(_, won)| stands(&merged.candidates[*won].0, merged.claim(*won)))
         };
-        let mut namespaces: Vec<&PathChange<'_>> = changes.iter().collect();
-        namespaces.dedup_by_key(|change| &change.object.key.namespace);
-        if !is_shared && !namespaces.iter().all(|change| has_others(change.object)) {
+        if !is_shared && !namespaces.into_iter().all(has_say) {
             return None;
         }
         let object_of = |candidate: usize| merged.candidates[candidate].0.object.as_ref();
-        let new_first = came.first().filter(|(_, rule)| rule.place.unwrap_or_else(|place| place) <= first_kept);
-        let now_first = new_first.map_or(object_of(*first), |(_, rule)| Some(changes[rule.run].object));
+        let first_kept = kept().next();
+        let is_first = |(_, rule): &&(&Claim, NewRule)| {
+            let place = rule.place.unwrap_or_else(|place| place);
+            first_kept.is_none_or(|(kept, _)| place <= kept)
+        };
+        let now_first = match came.first().filter(is_first) {
+            Some((_, rule)) => Some(changes[rule.run].object),
+            // Without any rule there is no host.
+            None => object_of(*first_kept?.1),
+        };
         edit.has_other_first = now_first != object_of(merged.won[0]);
         let names_certificate = |(lost, _): &(usize, usize)| !merged.candidates[*lost].0.tls.is_empty();
         if edit.has_other_first && merged.lost.iter().any(names_certificate) {
@@ -158,7 +176,8 @@ impl HostMerger {
         let mut merged = self.hosts.remove(name)?;
         let before = Arc::clone(&merged.host);
         let (PathEdit { runs, went, came, .. }, mut host) = (edit, Host::clone(&before));
-        let (mut asked, mut inserted, mut removed) = (Vec::with_capacity(came.len()), Vec::new(), went);
+        let (mut asked, mut inserted) = (Vec::with_capacity(came.len()), Vec::new());
+        let replaced: BTreeSet<usize> = came.iter().filter_map(|rule| rule.place.ok()).collect();
         for NewRule { run, of_run, place } in &came {
             let Some((claims, indexes)) = &runs[*run].came else { continue };
             let claim = &claims.rules[indexes[*of_run]];
@@ -166,7 +185,6 @@ impl HostMerger {
             asked.push(rule.clone());
             match *place {
                 Ok(place) => {
-                    removed.retain(|removed| *removed != place);
                     if host.rules[place] != rule {
                         host.rules[place] = rule;
                     }
@@ -174,7 +192,7 @@ impl HostMerger {
                 Err(_) => inserted.push(rule),
             }
         }
-        for place in removed.into_iter().rev() {
+        for place in went.into_iter().rev().filter(|place| !replaced.contains(place)) {
             host.rules.remove(place);
         }
         for rule in inserted {
@@ -241,7 +259,7 @@ impl MergedHost {
             }
             match came.next_if(|(at, _)| *at == Ok(place)) {
                 Some((_, new)) => won.push(new),
-                None if runs.iter().any(|run| run.went.contains(candidate)) => {}
+                None if goes(&runs, *candidate) => {}
                 None => won.push(shift(*candidate)),
             }
         }

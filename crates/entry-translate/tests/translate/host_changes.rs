@@ -320,7 +320,7 @@ fn short_way_is_for_what_is_decided_on_few_hosts() {
     assert_eq!(put(with_rule("new", Some("first.example.com"), vec![prefix("/more")])), Way::Objects);
     assert_eq!(put(with_rule("new", Some("other.example"), vec![prefix("/more")])), Way::Hosts);
     // On one of which something was denied, below a wildcard, and on another host than before.
-    assert_eq!(put(with_rule("first", Some("first.example.com"), vec![prefix("/other")])), Way::Hosts);
+    assert_eq!(put(with_rule("first", Some("first.example.com"), vec![prefix("/other")])), Way::Objects);
     assert_eq!(put(with_rule("new", Some("b.wild.example.com"), vec![prefix("/")])), Way::Hosts);
     assert_eq!(put(with_rule("first", Some("moved.example.com"), vec![prefix("/")])), Way::Hosts);
     assert_eq!(remove("first"), Way::Hosts);

@@ -22,6 +22,7 @@ mod path_changes;
 mod paths;
 mod properties;
 mod services;
+mod short_ways;
 mod snippets;
 mod stays_closed;
 mod support;
