@@ -12,7 +12,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use entry_model::{CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Object, ObjectRef, Snapshot, Verdicts};
+use entry_model::{
+    CertificateId, EndpointsId, Host, HostName, HostOwners, Key, Meta, Object, ObjectRef, Snapshot, Verdicts,
+};
 
 use crate::amounts::AskedAmounts;
 use crate::attach::{self, AttachedClasses, AttachedObject, RouteObject};
@@ -58,6 +60,18 @@ pub struct AskingObject {
     pub claims: Arc<Claims>,
     tls: bool,
     pub brings_certificate: bool,
+}
+
+impl AskingObject {
+    /// What is said of it in the cluster.
+    pub fn meta(&self) -> Option<&Meta> {
+        RouteObject::of(&self.object).map(RouteObject::meta)
+    }
+
+    /// Whether it asks for certificates, or declares TLS.
+    pub fn names_certificates(&self) -> bool {
+        self.brings_certificate || !self.claims.tls.is_empty()
+    }
 }
 
 /// What is looked at for a change.

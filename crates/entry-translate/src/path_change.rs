@@ -4,7 +4,7 @@
 //! the object says is for the whole host, no other path depends on it. Whatever else changes has its hosts translated
 //! (`host_change.rs`).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use entry_model::{EndpointsId, HostName, HostOwners, ObjectRef, PathMatch, Snapshot};
@@ -15,7 +15,7 @@ use crate::caches::Caches;
 use crate::claim::{Claim, Claims};
 use crate::endpoints::endpoints_of;
 use crate::host_bonds::HostBonds;
-use crate::host_change::{AskedChange, ObjectChange};
+use crate::host_change::{AskedChange, AskingObject, ObjectChange};
 use crate::host_or_segment::HostOrSegment;
 use crate::merge::{HostMerger, PathChange, PathEdit};
 use crate::owners::HostLists;
@@ -41,6 +41,9 @@ impl LastTranslation {
         let mut by_host: BTreeMap<&HostName, Vec<PathChange<'_>>> = BTreeMap::new();
         for change in changes {
             let [before, now] = sides(change)?;
+            if !self.keeps_certificates(change) {
+                return None;
+            }
             let hosts = [before, now].into_iter().flatten().flat_map(|claims| claims.hosts());
             for host in hosts {
                 let of_host = by_host.entry(host).or_default();
@@ -119,6 +122,31 @@ impl LastTranslation {
         Some(())
     }
 
+    /// Whether an object asks for no certificate, or for the same ones for hosts on which it has a rule before and now, and nothing is told of
+    /// them.
+    fn keeps_certificates(&self, ObjectChange { reference, before, now }: &ObjectChange) -> bool {
+        let brings = |object: &Option<AskingObject>| object.as_ref().is_some_and(AskingObject::names_certificates);
+        if !brings(before) && !brings(now) {
+            return true;
+        }
+        let (Some(before), Some(now)) = (before, now) else { return false };
+        let hosts = |object: &AskingObject| object.claims.hosts().cloned().collect::<BTreeSet<_>>();
+        let (Some(meta), Some(now_meta)) = (before.meta(), now.meta()) else { return false };
+        let told = || {
+            let mut draft = before.claims.draft.clone();
+            draft.mark_served();
+            self.translation.verdicts.get(reference) == Some(&draft.into_verdict(meta.generation))
+        };
+        let hosts_before = hosts(before);
+        let has_rule = |host: &HostName| hosts_before.contains(host);
+        before.brings_certificate == now.brings_certificate
+            && before.claims.tls == now.claims.tls
+            && meta.created == now_meta.created
+            && hosts_before == hosts(now)
+            && before.claims.hosts_beside_rules().all(has_rule)
+            && told()
+    }
+
     /// Who owns what when these paths come and go. None if it is for others to say, too.
     fn owners_of_paths(
         &self,
@@ -190,17 +218,16 @@ impl LastTranslation {
 /// What an object asked for, and asks for now; none if any of that is not for paths of its own only.
 fn sides(change: &ObjectChange) -> Option<[Option<&Arc<Claims>>; 2]> {
     let both = [&change.before, &change.now].map(Option::as_ref);
-    let is_plain =
-        both.into_iter().flatten().all(|object| !object.brings_certificate && asks_for_paths(&object.claims));
+    let is_plain = both.into_iter().flatten().all(|object| asks_for_paths(&object.claims));
     is_plain.then_some(both.map(|object| object.map(|object| &object.claims)))
 }
 
-/// Whether an object asks for nothing but paths.
+/// Whether an object asks for nothing but paths, and for certificates.
 fn asks_for_paths(claims: &Claims) -> bool {
     claims.default.is_none()
         && !claims.has_host_actions()
-        && claims.hosts_beside_rules().next().is_none()
-        && claims.tls.is_empty()
+        && claims.canaries.is_empty()
+        && claims.held_hosts.is_empty()
         && claims.rules.iter().all(is_for_path_alone)
 }
 

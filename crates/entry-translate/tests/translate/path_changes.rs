@@ -75,7 +75,7 @@ fn any_ingress() -> impl Strategy<Value = Ingress> {
     let rules = vec((any_host(), vec(any_path(), 1..4)), 0..3);
     let has_default = prop::bool::weighted(0.03);
     let tls_of = proptest::option::weighted(
-        0.04,
+        0.15,
         (select(&["many.example.com", "x.example.com"][..]), select(&["for", "not"][..])),
     );
     (name, namespace(), 0..3_i64, rules, any_annotation(), has_default, tls_of).prop_map(
@@ -273,6 +273,25 @@ fn path_of_a_host_comes_changes_and_goes_alone() {
         assert_eq!(followed.remove(Kind::Ingress, "shop", "z"), Way::Objects);
         assert_eq!(followed.remove(Kind::Ingress, "shop", "a"), Way::Objects);
     }
+}
+
+#[test]
+fn path_of_an_object_that_names_the_certificate_of_its_host_comes_and_goes_alone() {
+    let mut followed = Followed::new(cluster(HostOwnership::Namespace, Some("for")));
+    let with_tls = |paths: &[&str]| {
+        let mut ingress = on_named_host("a", paths);
+        ingress.tls = vec![tls(&["many.example.com"], "for")];
+        ingress
+    };
+    assert_eq!(followed.put(with_tls(&["/a"])), Way::Hosts);
+    assert_eq!(followed.put(with_tls(&["/a", "/b"])), Way::Objects);
+    assert_eq!(followed.put(with_tls(&["/c"])), Way::Objects);
+    let mut other = with_tls(&["/c"]);
+    other.tls[0].secret = Some("not".to_owned());
+    assert_eq!(followed.put(other.clone()), Way::Hosts);
+    // It is told that another certificate stays in force.
+    other.rules[0].paths.push(prefix("/d"));
+    assert_eq!(followed.put(other), Way::Hosts);
 }
 
 #[test]
