@@ -1,7 +1,7 @@
 //! What of a host goes into the table, and how its rules are written.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entry_model::{
@@ -375,9 +375,10 @@ impl<'a> CarriedHost<'a> {
             |rules: &[&ModelRule]| rules.iter().fold(HostFacts::default(), |facts, rule| add_rule(facts, rule));
         let [of_went, of_came] = [went, came].map(of_rules);
         let have_the_rest = || {
-            let own: HashSet<*const ModelRule> = went.iter().map(|rule| std::ptr::from_ref(*rule)).collect();
-            let (mut known, wanted) = (HostFacts::default(), of_went.with(of_came));
-            rules.iter().filter(|rule| !own.contains(&std::ptr::from_ref(*rule))).any(|rule| {
+            let (mut known, mut own) = (HostFacts::default(), went.iter().peekable());
+            let wanted = of_went.with(of_came);
+            // Those that only this one has stand among all as here.
+            rules.iter().filter(|rule| own.next_if(|own| **own == *rule).is_none()).any(|rule| {
                 known = add_rule(known, rule);
                 known.with(wanted) == known
             })

@@ -1,6 +1,6 @@
 //! Who gets what several ask for, and the order in which rules are tried: host by host.
 
-mod paths;
+pub mod paths;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -12,7 +12,6 @@ use entry_model::{
     ObjectRef, PathMatch, Policies, Policy, PolicyId, Reason, Routes, Rule, SessionCookie, SortedMap, TlsPassthrough,
 };
 
-pub use self::paths::{PathChange, PathEdit};
 use crate::Bound;
 use crate::attach::AttachedObject;
 use crate::attached_claims::{AttachedCanary, AttachedClaim, AttachedClaims, HostClaimant};
