@@ -4,14 +4,14 @@
 //! the object says is for the whole host, no other path depends on it. Whatever else changes has its hosts translated
 //! (`host_change.rs`).
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use entry_model::{EndpointsId, HostName, HostOwners, ObjectRef, PathMatch, Snapshot};
 
 use crate::attach::AttachedObject;
 use crate::bounds::claim_weight;
-use crate::caches::Caches;
+use crate::caches::{CachedClaims, Caches};
 use crate::claim::{Claim, Claims};
 use crate::endpoints::endpoints_of;
 use crate::host_bonds::HostBonds;
@@ -22,6 +22,9 @@ use crate::merge::paths::{PathChange, PathEdit};
 use crate::owners::HostLists;
 use crate::retarget::{LastTranslation, host_records, route_object};
 use crate::{HostOwnership, TranslateSettings};
+
+/// Most rules that are looked at of objects that do not get all that they ask for on all hosts.
+const MOST_CONTESTED: usize = 4096;
 
 impl LastTranslation {
     /// Puts the paths in that objects ask for, and takes those out for which they do not ask any more. None if more may come of it: then
@@ -66,16 +69,15 @@ impl LastTranslation {
                 known.is_none_or(|known| !known.claims.tls.is_empty())
             };
             let mut beside = bonds.beside.get(name).into_iter().flatten();
-            let is_bound = edit.has_other_first && (!owned || beside.any(names_certificate))
-                || *name == HostName::Any && bonds.has_defaults
-                || owned && listed.shares(name);
+            let is_bound =
+                edit.has_other_first && (!owned || beside.any(names_certificate)) || owned && listed.shares(name);
             if is_bound {
                 return None;
             }
             edits.push((name, edit, changes));
         }
         let host_owners = if owned {
-            self.owners_of_paths(changes, &edits, &listed, (snapshot, settings), (bonds, merger))?
+            self.owners_of_paths(changes, &edits, &listed, (snapshot, settings), (bonds, claims, merger))?
         } else {
             Arc::clone(&self.translation.host_owners)
         };
@@ -155,7 +157,7 @@ impl LastTranslation {
         edits: &[(&HostName, PathEdit, Vec<PathChange<'_>>)],
         listed: &HostLists<'_>,
         (snapshot, settings): (&Snapshot, &TranslateSettings),
-        (bonds, merger): (&HostBonds, &HostMerger),
+        (bonds, claims, merger): (&HostBonds, &HashMap<usize, CachedClaims>, &HostMerger),
     ) -> Option<Arc<HostOwners>> {
         let mut owners = HostOwners::clone(&self.translation.host_owners);
         let mut counts: HashMap<&str, [usize; 2]> = HashMap::new();
@@ -175,12 +177,15 @@ impl LastTranslation {
                 }
             }
         }
-        let is_contested = bonds.beside.contains_key(&HostName::Any);
+        let contested = contested_segments(bonds, &self.snapshot, claims)?;
+        let mut going = HashMap::new();
         for (unit, (namespace, [_, asks_now])) in units {
             let key = unit.key();
             let mut holders = host_records(snapshot, settings).filter_map(|record| record.owner_of(&key)).peekable();
             let is_held = holders.peek().is_some();
-            if holders.any(|holder| holder != namespace) {
+            // What no rule matches is for all hosts, too.
+            let is_for_rest = unit == HostOrSegment::Segment("") && bonds.has_defaults;
+            if is_for_rest || holders.any(|holder| holder != namespace) {
                 return None;
             }
             match (owners.owner_of(&key), unit) {
@@ -188,21 +193,27 @@ impl LastTranslation {
                 // The namespace has a rule there before and after.
                 (Some(_), HostOrSegment::Host(_)) => {}
                 (Some(_), HostOrSegment::Segment(_)) => {
-                    let of_any = edits.iter().filter(|(name, ..)| **name == HostName::Any);
-                    let mut kept = of_any.flat_map(|(name, edit, _)| merger.kept_claims(name, edit));
-                    let is_one = |claim: &Claim| HostOrSegment::of(&claim.host, &claim.matches.path) == unit;
-                    if !asks_now && !kept.any(is_one) {
-                        if is_contested {
-                            return None;
-                        }
-                        owners.set_owner(&key, None);
+                    if !asks_now {
+                        going.insert(unit, key);
                     }
                 }
-                (None, HostOrSegment::Segment(_)) if !is_contested && listed.allows(namespace, unit) => {
+                (None, HostOrSegment::Segment(_)) if !contested.contains(&unit) && listed.allows(namespace, unit) => {
                     owners.set_owner(&key, Some(namespace));
                 }
                 (None, _) => return None,
             }
+        }
+        if !going.is_empty() {
+            let of_any = edits.iter().filter(|(name, ..)| **name == HostName::Any);
+            for claim in of_any.flat_map(|(name, edit, _)| merger.kept_claims(name, edit)) {
+                going.remove(&HostOrSegment::of(&claim.host, &claim.matches.path));
+            }
+        }
+        for (unit, key) in going {
+            if contested.contains(&unit) {
+                return None;
+            }
+            owners.set_owner(&key, None);
         }
         for (namespace, [less, more]) in counts {
             owners.set_rule_count(namespace, (owners.rule_count(namespace) + more).checked_sub(less)?);
@@ -214,6 +225,24 @@ impl LastTranslation {
         let before = &self.translation.host_owners;
         Some(if owners == **before { Arc::clone(before) } else { Arc::new(owners) })
     }
+}
+
+/// The first segments for which objects ask without getting them all; none if these are too many to look at.
+fn contested_segments<'c>(
+    bonds: &HostBonds,
+    snapshot: &Snapshot,
+    claims: &'c HashMap<usize, CachedClaims>,
+) -> Option<HashSet<HostOrSegment<'c>>> {
+    let mut segments = HashSet::new();
+    let beside = bonds.beside.get(&HostName::Any).map_or(&[][..], Vec::as_slice);
+    let mut left = MOST_CONTESTED;
+    for object in beside {
+        let asked = &claims.get(&route_object(snapshot, object)?.memory_address())?.claims.rules;
+        left = left.checked_sub(asked.len())?;
+        let of_any = asked.iter().filter(|claim| claim.host == HostName::Any);
+        segments.extend(of_any.map(|claim| HostOrSegment::of(&claim.host, &claim.matches.path)));
+    }
+    Some(segments)
 }
 
 /// What an object asked for, and asks for now; none if any of that is not for paths of its own only.

@@ -193,20 +193,18 @@ impl LastTranslation {
         let now = host_records(snapshot, settings);
         let before = host_records(&self.snapshot, &self.settings);
         for (now, before) in now.zip(before).filter(|(now, before)| !Arc::ptr_eq(now, before)) {
-            let changed = now.changed_keys(before);
+            let mut changed = now.changed_keys(before);
             // Near a bound it matters too how many rules they count.
             let over = &self.bonds.as_ref()?.over;
             let is_over = |owner: Option<&str>| owner.is_some_and(|owner| over.contains(owner));
             let concerns_over = over.iter().any(|namespace| now.rule_count(namespace) != before.rule_count(namespace))
                 || changed.iter().any(|key| is_over(now.owner_of(key)) || is_over(before.owner_of(key)));
+            changed.retain(|key| !self.is_known_owner(key, snapshot, settings));
             if concerns_over || changed.len() > MOST_OBJECTS {
                 return None;
             }
             for key in changed {
-                let host = host_of_key(key)?;
-                if !self.is_known_owner(key, snapshot, settings) {
-                    names.insert(host);
-                }
+                names.insert(host_of_key(key)?);
             }
         }
         Some(names)

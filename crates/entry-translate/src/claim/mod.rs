@@ -170,6 +170,8 @@ impl Claims {
                 && rates_of(&policy.limits).eq(rates_of(&two.policy.limits))
                 && policy.client_tls == two.policy.client_tls
                 && *tls_passthrough == two.tls_passthrough
+                // A pattern is tried at the place that its text gives it, as it is written.
+                && matches.path.text() == two.matches.path.text()
                 && (host, matches, redirect, site, weak, yields, denies)
                     == (&two.host, &two.matches, &two.redirect, &two.site, &two.weak, &two.yields, &two.denies)
         };

@@ -58,6 +58,8 @@ struct MergedHost {
     has_patterns: bool,
     /// Whether a candidate asks for TLS passthrough.
     asks_passthrough: bool,
+    /// Whether one is from a default backend.
+    has_weak: bool,
     /// The candidates that do not, each with the one that was first.
     lost: Vec<(usize, usize)>,
     tls: HostTls,
@@ -442,6 +444,7 @@ impl HostMerger {
             used[rule.policy.0 as usize] = true;
         }
         self.policies.retain(|id| used[id.0 as usize]);
+        self.last = None;
         routes.policies.clone_from(&self.policies);
     }
 
@@ -550,6 +553,7 @@ impl MergedHost {
         let has_patterns =
             candidates.iter().any(|candidate| is_pattern(&candidate.claim.matches) && !candidate.claim.denies);
         let asks_passthrough = candidates.iter().any(|candidate| candidate.claim.tls_passthrough.is_some());
+        let has_weak = candidates.iter().any(|candidate| candidate.claim.weak);
         // As they are tried, and as rules stand.
         let matches: Vec<Cow<'_, Match>> =
             candidates.iter().map(|candidate| placed(candidate.claim, has_patterns)).collect();
@@ -586,6 +590,7 @@ impl MergedHost {
             won,
             has_patterns,
             asks_passthrough,
+            has_weak,
             lost,
             tls: HostTls::default(),
             connections: HostConnections::default(),

@@ -47,6 +47,10 @@ impl CandidateRun {
     }
 }
 
+fn are_same<T: PartialEq>(mut all: impl Iterator<Item = T>) -> bool {
+    all.next().is_none_or(|first| all.all(|other| other == first))
+}
+
 /// Whether a candidate goes.
 fn goes(runs: &[CandidateRun], candidate: usize) -> bool {
     let run = runs.partition_point(|run| run.went.end <= candidate);
@@ -142,6 +146,14 @@ impl HostMerger {
             return None;
         }
         let object_of = |candidate: usize| merged.candidates[candidate].0.object.as_ref();
+        // A default backend has a say on certificates only as long as its namespace is alone there.
+        let namespace_of = |candidate: usize| object_of(candidate).map(|object| &*object.key.namespace);
+        let came_of = || came.iter().map(|(_, rule)| Some(&*changes[rule.run].object.key.namespace));
+        let was_alone = || are_same(merged.won.iter().map(|won| namespace_of(*won)));
+        let is_alone = || are_same(kept().map(|(_, won)| namespace_of(*won)).chain(came_of()));
+        if merged.has_weak && was_alone() != is_alone() {
+            return None;
+        }
         let first_kept = kept().next();
         let is_first = |(_, rule): &&(&Claim, NewRule)| {
             let place = rule.place.unwrap_or_else(|place| place);

@@ -31,7 +31,8 @@ const ANNOTATIONS: &[(&str, &str)] = &[
     ("sparrow/ssl-redirect", "true"),
     ("sparrow/ssl-redirect", "false"),
     ("sparrow/strip-prefix", "true"),
-    ("sparrow/session-cookie", "session"),
+    ("sparrow/affinity", "cookie"),
+    ("nginx.ingress.kubernetes.io/use-regex", "true"),
     ("nginx.ingress.kubernetes.io/limit-rps", "2"),
 ];
 const ANNOTATIONS_FOR_ALL: &[(&str, &str)] = &[

@@ -1,10 +1,12 @@
 //! Changes of one object that concern others, on whichever way they are followed.
 
-use entry_model::{Ingress, Kind, PortRef, Reason, Service};
+use entry_model::{Ingress, Kind, Object, ObjectRef, PortRef, Reason, Service};
 use entry_translate::{Bound, Bounds, DefaultBackend, HostOwnership, Quarantine, Translator, Way, translate};
 
 use crate::by_host::Cluster;
-use crate::support::{exact, exposed, key, left_out, object, prefix, rule, service, tls, to, with_rule};
+use crate::support::{
+    backend, exact, exposed, ingress, key, left_out, object, prefix, rule, secret, service, tls, to, with_rule,
+};
 
 const SNIPPET: &str = "nginx.ingress.kubernetes.io/server-snippet";
 const HOST: &str = "a.example.com";
@@ -64,7 +66,7 @@ fn follow(mut cluster: Cluster, change: impl FnOnce(&mut Cluster)) -> Way {
     next(&mut cluster)
 }
 
-fn put(object: impl Into<entry_model::Object>) -> impl FnOnce(&mut Cluster) {
+fn put(object: impl Into<Object>) -> impl FnOnce(&mut Cluster) {
     move |cluster| {
         cluster.snapshot.put(object);
     }
@@ -207,5 +209,91 @@ fn stranger_makes_no_change_of_others_long() {
     };
     for many in [16, 17, 60] {
         assert_eq!(ways_beside(&(1..=many).map(of_rate).collect::<Vec<_>>()), alone, "{many}");
+    }
+}
+
+#[test]
+fn pattern_that_is_written_otherwise_stands_elsewhere() {
+    let regex = |path| with(with_rule("p", Some(HOST), vec![prefix(path)]), &[("sparrow/path-regex", "true")]);
+    let others = ["/app/abc", "/app/ab"].map(|path| with_rule(&path[5..], Some(HOST), vec![prefix(path)]));
+    let cluster = cluster([regex("/app/.*")].into_iter().chain(others));
+    assert_eq!(follow(cluster, put(regex("^/app/.*"))), Way::Hosts);
+}
+
+#[test]
+fn policy_that_was_replaced_by_that_of_a_canary_is_given_to_nobody() {
+    let session = [("sparrow/affinity", "cookie"), ("sparrow/session-cookie-path", "/")];
+    let on = |name: &str, host, path| with_rule(name, Some(host), vec![prefix(path)]);
+    let legacy =
+        [("sparrow/canary", "true"), ("sparrow/canary-weight", "10"), ("sparrow/affinity-canary-behavior", "legacy")];
+    let canary = of_age(with(on("canary", "z.example.com", "/x"), &legacy), 9);
+    let main = with(on("main", "z.example.com", "/x"), &session);
+    let cluster = cluster([main, canary, on("y", "y.example.com", "/")]);
+    assert_eq!(follow(cluster, put(with(on("y2", "y.example.com", "/y"), &session))), Way::Objects);
+}
+
+#[test]
+fn certificate_for_all_hosts_depends_on_whether_its_namespace_is_alone_there() {
+    for (name, is_there) in [("gone", false), ("for", true)] {
+        let (rules, tls) = (vec![rule(None, vec![])], vec![tls(&[], name)]);
+        let weak = Ingress { rules, default_backend: Some(backend("web")), tls, ..ingress("weak") };
+        let others = of("other", with_rule("o", Some("o.example"), vec![prefix("/")]));
+        let mut cluster = cluster([with(weak, &[("sparrow/ssl-redirect", "true")]), others]);
+        cluster.snapshot.put(secret("for", &[HOST]));
+        let mut volume = exposed("volume", []);
+        "other".clone_into(&mut volume.meta.namespace);
+        if is_there {
+            cluster.snapshot.put(volume);
+            follow(cluster, |cluster| {
+                cluster.snapshot.remove(&ObjectRef::new(Kind::Service, key("other", "volume")));
+            });
+        } else {
+            follow(cluster, put(volume));
+        }
+    }
+}
+
+#[test]
+fn records_that_say_what_was_decided_make_no_change_long() {
+    let long = with_rule("l", Some(&format!("{}.example.com", "x".repeat(40))), vec![prefix("/")]);
+    let many = with_rule("l", None, (0..300).map(|number| prefix(&format!("/m{number}"))).collect());
+    for stranger in [long, many] {
+        let has = of("stranger", with_rule("s", None, vec![prefix("/s")]));
+        let mut cluster = cluster([with_rule("own", Some(HOST), vec![prefix("/")]), has]);
+        let mut translator = Translator::default();
+        for change in [None, Some(Object::from(of("stranger", stranger))), Some(moved("web").into())] {
+            if let Some(object) = change {
+                cluster.snapshot.put(object);
+            }
+            let built = translator.translate(&cluster.snapshot, &cluster.settings);
+            assert_eq!(built, translate(&cluster.snapshot, &cluster.settings));
+            cluster.remember(&built);
+        }
+        assert_eq!(translator.last_way(), Way::Objects);
+    }
+}
+
+#[test]
+fn stranger_makes_no_path_of_all_hosts_long() {
+    let denied = of("stranger", of_age(with_rule("x", None, vec![prefix("/s1"), prefix("/mine")]), 9));
+    let default = of("stranger", Ingress { default_backend: Some(backend("web")), ..ingress("d") });
+    for stranger in [denied, default] {
+        let beside = || {
+            let mut cluster = cluster([stranger.clone()]);
+            for name in ["s0", "s1", "s2"] {
+                cluster.snapshot.put(exposed(name, []));
+            }
+            cluster
+        };
+        let led = Service { cluster_ips: vec![[10, 0, 7, 9].into()], ..exposed("s2", []) };
+        assert_eq!(follow(beside(), put(exposed("new", []))), Way::Objects);
+        assert_eq!(follow(beside(), put(led)), Way::Objects);
+        let gone = |name: &'static str| {
+            follow(beside(), move |cluster| {
+                cluster.snapshot.remove(&ObjectRef::new(Kind::Service, key("shop", name)));
+            })
+        };
+        assert_eq!(gone("s2"), Way::Objects);
+        gone("s1");
     }
 }
