@@ -222,12 +222,7 @@ impl LastTranslation {
         self.drop_unused_endpoints(led_to, endpoints);
         self.note_bonds(beside, amounts.clone());
         self.note_secrets(changes, &last_good, snapshot, settings);
-        for change in changes {
-            self.note_object(change, snapshot, settings, claims);
-        }
-        self.snapshot = snapshot.clone();
-        self.settings.host_owners.clone_from(&settings.host_owners);
-        self.settings.now = settings.now;
+        self.remember(changes, snapshot, settings, claims);
         Some(())
     }
 
@@ -461,8 +456,24 @@ impl LastTranslation {
         }
     }
 
+    /// Remembers what these objects ask for now, and what a change was followed to.
+    pub fn remember(
+        &mut self,
+        changes: &[ObjectChange],
+        snapshot: &Snapshot,
+        settings: &TranslateSettings,
+        claims: &mut HashMap<usize, CachedClaims>,
+    ) {
+        for change in changes {
+            self.note_object(change, snapshot, settings, claims);
+        }
+        self.snapshot = snapshot.clone();
+        self.settings.host_owners.clone_from(&settings.host_owners);
+        self.settings.now = settings.now;
+    }
+
     /// Remembers what an object asks for now, and which objects it names.
-    pub fn note_object(
+    fn note_object(
         &mut self,
         ObjectChange { reference, before, now }: &ObjectChange,
         snapshot: &Snapshot,

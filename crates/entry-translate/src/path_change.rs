@@ -116,12 +116,7 @@ impl LastTranslation {
         if let Some(bonds) = &mut self.bonds {
             bonds.amounts = amounts.clone();
         }
-        for change in changes {
-            self.note_object(change, snapshot, settings, claims);
-        }
-        self.snapshot = snapshot.clone();
-        self.settings.host_owners.clone_from(&settings.host_owners);
-        self.settings.now = settings.now;
+        self.remember(changes, snapshot, settings, claims);
         Some(())
     }
 
